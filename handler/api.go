@@ -1,0 +1,85 @@
+// Package handler is the Kafka API: one file per API, one explicit table of (key, versions, operations, handler).
+//
+// A handler authorizes, makes one call into one owner, and shapes the response. What cuts across — version checks,
+// throttling, metrics, panics — happens once around the table and never in a handler.
+package handler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// Session is what lasts as long as a connection. Its fields are set before the first request and read-only after,
+// except Software, which ApiVersions sets on the connection's reader (rule 1.4.4).
+type Session struct {
+	Principal    acl.Principal
+	RemoteHost   string // IP address of the peer, for authorization
+	Remote       net.Addr
+	Local        net.Addr // address the client dialled; metadata answers with it on one node
+	ListenerName string
+	Software     Software
+}
+
+// Software is what a client says it is in ApiVersions v3+.
+type Software struct{ Name, Version string }
+
+// Context is one request in stage one (or, for APIs that only answer, in both).
+type Context struct {
+	*Session
+	// Ctx ends when the broker stops. It does not end when the client hangs up: a state change is finished (1.5.6).
+	Ctx      context.Context
+	Key      int16
+	Version  int16
+	ClientID string // empty when null (1.2.6)
+}
+
+// Check is one (resource type, operation) that an API may ask the authorizer about; the table lists them.
+type Check struct {
+	Resource  acl.ResourceType
+	Operation acl.Operation
+}
+
+// API is one row of the table.
+type API struct {
+	Key      int16
+	Min, Max int16 // versions served
+	// Checks names every operation that the handler authorizes; empty means that none is needed (appendix C).
+	Checks []Check
+	// Handle runs on the connection's reader, in arrival order. A nil response closes the connection.
+	Handle func(*Context, kmsg.Request) kmsg.Response
+}
+
+// api makes a row from a typed handler. It holds the only type assertion.
+func api[Q kmsg.Request, R kmsg.Response](min, max int16, checks []Check, fn func(*Context, Q) R) API {
+	var zero Q
+	return API{
+		Key: zero.Key(), Min: min, Max: max, Checks: checks,
+		Handle: func(c *Context, r kmsg.Request) kmsg.Response {
+			q, ok := r.(Q)
+			if !ok {
+				panic(fmt.Sprintf("handler: API %d was given a %T", zero.Key(), r))
+			}
+			return fn(c, q)
+		},
+	}
+}
+
+// allowed asks the authorizer one question for this request.
+func (d *Deps) allowed(c *Context, op acl.Operation, res acl.ResourceType, name string) bool {
+	return d.Authorizer.Allowed(&acl.Request{Principal: c.Principal, Host: c.RemoteHost, Operation: op, Resource: res, Name: name})
+}
+
+// Deps is what handlers may touch, filled by the composition root.
+type Deps struct {
+	NodeID     metadata.BrokerID
+	Metadata   *metadata.Cell
+	Authorizer acl.Authorizer
+	Logger     *slog.Logger
+}

@@ -1,0 +1,67 @@
+// Package vfs is the file-system seam: everything kbroker keeps on disk goes through an FS, so that tests run the
+// real code on an in-memory disk that loses what was not synced (internal/simfs).
+//
+// It guarantees nothing beyond what POSIX does: a write is durable after Sync of its file, a created, renamed or
+// removed name after SyncDir of its directory (rule 3.5.3).
+package vfs
+
+import (
+	"io"
+	"io/fs"
+)
+
+// FS is one file system. Names are slash-separated paths as the operating system takes them.
+// Errors wrap the *fs.PathError of the operating system, so errors.Is(err, syscall.ENOSPC) and fs.ErrNotExist work.
+type FS interface {
+	// OpenFile opens name with the flags of package os (os.O_RDWR|os.O_CREATE …).
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	// OpenDirect opens name read-only past the page cache where the system can (O_DIRECT), else like OpenFile. Reads
+	// on it must use buffers from AlignedBuffer and offsets that are multiples of DirectAlign.
+	OpenDirect(name string) (File, error)
+	Remove(name string) error
+	RemoveAll(name string) error
+	Rename(oldName, newName string) error
+	MkdirAll(name string, perm fs.FileMode) error
+	// ReadDir lists name in file-name order.
+	ReadDir(name string) ([]fs.DirEntry, error)
+	Stat(name string) (fs.FileInfo, error)
+	// SyncDir makes creations, renames and removals in directory name durable.
+	SyncDir(name string) error
+	// SyncFS makes everything written to the file system that holds name durable in one call (syncfs), and reports
+	// fs.ErrInvalid (errors.ErrUnsupported) where the system cannot.
+	SyncFS(name string) error
+	// OwnMount reports whether directory name is the root of a mounted file system, so that SyncFS hits nobody else.
+	OwnMount(name string) bool
+	// Space reports the bytes free to this process and the total bytes of the file system that holds name.
+	Space(name string) (free, total uint64, err error)
+	// Lock takes an exclusive advisory lock on file name, creating it. When another process holds it the error is a
+	// *LockedError naming the holder as far as it is known. Closing the result releases the lock.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file. All methods may be called concurrently; overlapping writes are the caller's business.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// WritevAt writes bufs one after another at off as if they were one buffer (pwritev), and returns the bytes
+	// written; a short count comes with a non-nil error. It does not change bufs.
+	WritevAt(bufs [][]byte, off int64) (int64, error)
+	Truncate(size int64) error
+	// Sync makes the file's data and size durable (fdatasync).
+	Sync() error
+	Size() (int64, error)
+	Stat() (fs.FileInfo, error)
+	// Fd returns the descriptor for sendfile, and false where there is none (simfs).
+	Fd() (uintptr, bool)
+	Name() string
+}
+
+// DirectAlign is the alignment in bytes of buffers, offsets and lengths on a file from OpenDirect.
+const DirectAlign = 4096
+
+// LockedError says that another process holds a lock.
+type LockedError struct {
+	Name string
+	PID  int // 0 when unknown
+}
