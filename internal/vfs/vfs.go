@@ -6,8 +6,10 @@
 package vfs
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
+	"unsafe"
 )
 
 // FS is one file system. Names are slash-separated paths as the operating system takes them.
@@ -27,15 +29,16 @@ type FS interface {
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes creations, renames and removals in directory name durable.
 	SyncDir(name string) error
-	// SyncFS makes everything written to the file system that holds name durable in one call (syncfs), and reports
-	// fs.ErrInvalid (errors.ErrUnsupported) where the system cannot.
+	// SyncFS makes everything written to the file system that holds name durable in one call (syncfs). The error is
+	// errors.ErrUnsupported where the system cannot.
 	SyncFS(name string) error
 	// OwnMount reports whether directory name is the root of a mounted file system, so that SyncFS hits nobody else.
 	OwnMount(name string) bool
 	// Space reports the bytes free to this process and the total bytes of the file system that holds name.
 	Space(name string) (free, total uint64, err error)
-	// Lock takes an exclusive advisory lock on file name, creating it. When another process holds it the error is a
-	// *LockedError naming the holder as far as it is known. Closing the result releases the lock.
+	// Lock takes an exclusive advisory lock on file name, creating it empty and leaving it empty (rule 3.1.4). When
+	// another holder has it the error is a *LockedError naming that process as far as it is known. Closing the result
+	// releases the lock; the file stays, and who stops cleanly removes it before closing.
 	Lock(name string) (io.Closer, error)
 }
 
@@ -64,4 +67,23 @@ const DirectAlign = 4096
 type LockedError struct {
 	Name string
 	PID  int // 0 when unknown
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return e.Name + " is locked by another process"
+	}
+	return fmt.Sprintf("%s is locked by process %d", e.Name, e.PID)
+}
+
+// AlignedBuffer returns a zeroed buffer for files from OpenDirect: n bytes rounded up to a multiple of DirectAlign,
+// starting at an address that is one. The collector never moves it.
+func AlignedBuffer(n int) []byte {
+	n = (n + DirectAlign - 1) / DirectAlign * DirectAlign
+	buf := make([]byte, n+DirectAlign)
+	skip := 0
+	if over := uintptr(unsafe.Pointer(unsafe.SliceData(buf))) % DirectAlign; over != 0 {
+		skip = DirectAlign - int(over)
+	}
+	return buf[skip : skip+n : skip+n]
 }
