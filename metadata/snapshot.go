@@ -1,0 +1,66 @@
+package metadata
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Records returns the records that make im from an empty Image, in an order that depends on nothing but im.
+func (im *Image) Records() []Record {
+	records := make([]Record, 0, 2+len(im.features)+len(im.brokers)+im.topics.size+im.partitions+im.configs.size)
+	if im.ClusterID != "" {
+		records = append(records, &ClusterRecord{im.ClusterID})
+	}
+	for _, name := range slices.Sorted(maps.Keys(im.features)) {
+		records = append(records, &FeatureLevelRecord{name, im.features[name]})
+	}
+	for _, b := range im.brokers {
+		records = append(records, &RegisterBrokerRecord{*b})
+	}
+	im.Topics(func(t *Topic) bool {
+		records = append(records, &TopicRecord{t.Name, t.ID})
+		for i, p := range t.Partitions {
+			records = append(records, &PartitionRecord{t.ID, int32(i), *p})
+		}
+		return true
+	})
+	im.configs.all(func(r ConfigResource, c map[string]string) bool {
+		for _, name := range slices.Sorted(maps.Keys(c)) {
+			records = append(records, &ConfigRecord{r, name, new(c[name])})
+		}
+		return true
+	})
+	if im.NextProducerID > 0 {
+		records = append(records, &ProducerIDBlockRecord{NoBroker, im.NextProducerID})
+	}
+	return records
+}
+
+// imageFormat is the first byte of an encoded Image.
+const imageFormat = 1
+
+// EncodeImage appends the encoding of im to b: equal Images have equal bytes. FORMAT.md describes it.
+func EncodeImage(b []byte, im *Image) []byte {
+	w := writer{b: append(b, imageFormat)}
+	w.uint(im.Index)
+	return EncodeRecords(w.b, im.Records())
+}
+
+// DecodeImage reads an Image.
+func DecodeImage(b []byte) (*Image, error) {
+	r := reader{b: b}
+	if f := r.byte(); r.err == nil && f != imageFormat {
+		return nil, fmt.Errorf("metadata image is in format %d, and this version of kbroker reads only format %d: "+
+			"upgrade this node", f, imageFormat)
+	}
+	index := r.uint()
+	if r.err != nil {
+		return nil, fmt.Errorf("metadata image: %w", r.err)
+	}
+	records, err := DecodeRecords(r.b)
+	if err != nil {
+		return nil, fmt.Errorf("metadata image at index %d: %w", index, err)
+	}
+	return new(Image).Apply(index, records...)
+}
