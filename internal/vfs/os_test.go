@@ -3,10 +3,12 @@ package vfs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"unsafe"
 )
@@ -215,5 +217,18 @@ func TestCounting(t *testing.T) {
 	c.Reset()
 	if c.Total() != (Tally{}) || c.Watched() != 0 || c.SyncDirCalls() != 0 {
 		t.Error("Reset left counts behind")
+	}
+}
+
+func TestIsNoSpace(t *testing.T) {
+	for err, want := range map[error]bool{
+		&fs.PathError{Op: "write", Err: syscall.ENOSPC}: true,
+		fmt.Errorf("append: %w", syscall.EDQUOT):        true,
+		syscall.EIO:                                     false,
+		nil:                                             false,
+	} {
+		if got := IsNoSpace(err); got != want {
+			t.Errorf("IsNoSpace(%v) = %v, want %v", err, got, want)
+		}
 	}
 }

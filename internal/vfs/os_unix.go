@@ -81,3 +81,5 @@ func (*osFS) Lock(name string) (io.Closer, error) {
 	}
 	return nil, &fs.PathError{Op: "flock", Path: name, Err: errors.New("the lock file keeps being removed")}
 }
+
+var systemNoSpaceErrors []error

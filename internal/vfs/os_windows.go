@@ -54,3 +54,5 @@ func (*osFS) Lock(name string) (io.Closer, error) {
 	}
 	return nil, &fs.PathError{Op: "LockFileEx", Path: name, Err: err}
 }
+
+var systemNoSpaceErrors = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL}
