@@ -1,0 +1,373 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kbroker/kbroker/internal/vfs"
+)
+
+// ErrCorrupt marks bytes on disk that cannot be what was written there. Whoever meets it may rebuild the file from the
+// log (indexes, epochs), fall back to an older one (snapshots), or must report it.
+var ErrCorrupt = errors.New("corrupt")
+
+const (
+	// tailBytes is how many bytes of entries an index keeps in memory before it asks to be flushed (wantsFlush). At one
+	// entry per 4 KiB of log it lets an index of 8-byte entries go 2 MiB of log without a write, for 4 KiB of memory;
+	// keeping the active segment's whole index resident would cost 5 MiB per GiB of log and partition.
+	tailBytes = 4096
+	// scratchBytes is the size of the block that a search in the file ends with.
+	scratchBytes = 512
+	// scanBytes is the size of the reads of a sequential pass; it holds whole entries of each size (8, 12, 34).
+	scanBytes = 34 * 24 * 32
+)
+
+// entryFile is a file of fixed-size entries in ascending order: what offset, time and transaction index share.
+//
+// New entries stay in memory (the tail) until flush writes them in one pwrite. Older ones are searched in the file with
+// pread: the page cache holds what is hot, nothing is mapped (a failing disk would be a signal instead of an error) and
+// a sealed segment keeps no memory. A file that ends early is legal: recovery scans the log from the last entry on
+// (rule 3.2.8).
+//
+// append, flush, truncate and reset are called under the log's append lock. Searches may run beside them, except that
+// a search beside truncate may report an error; the log's readers are bounded by its end and never ask above it.
+type entryFile struct {
+	fs    vfs.FS
+	width int64 // bytes per entry
+	// check verifies one entry against the one before it (nil for the first) when a file that was found on disk is
+	// first searched.
+	check func(prev, entry []byte) error
+
+	verified atomic.Bool // the entries were written by this process, or checked
+	// scratch is a one-place cache of the block for searches in the file, so that a lookup allocates nothing.
+	scratch atomic.Pointer[[scratchBytes]byte]
+
+	mu      sync.RWMutex // guards what follows; never held across I/O
+	path    string
+	file    vfs.File // nil until there is something to write or to read
+	written int64    // entries in the file
+	tail    []byte   // entries that are not in the file yet
+}
+
+// open takes over the file at path as it is on disk. The error is fs.ErrNotExist or wraps ErrCorrupt when the size is
+// no multiple of the entry size (rule 3.2.7).
+func (f *entryFile) open() error {
+	info, err := f.fs.Stat(f.path)
+	if err != nil {
+		return err
+	}
+	if info.Size()%f.width != 0 {
+		return fmt.Errorf("index %s: its size of %d bytes is no multiple of the entry size %d: %w", f.path, info.Size(), f.width, ErrCorrupt)
+	}
+	f.written = info.Size() / f.width
+	return nil
+}
+
+// count returns the number of entries, written or not.
+func (f *entryFile) count() int64 {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.written + int64(len(f.tail))/f.width
+}
+
+// append adds one entry in memory.
+func (f *entryFile) append(entry []byte) {
+	f.mu.Lock()
+	f.tail = append(f.tail, entry...)
+	f.mu.Unlock()
+}
+
+// wantsFlush reports whether the entries in memory have reached the bound of tailBytes. The owner then calls flush
+// outside its hot path; nothing breaks when it is late.
+func (f *entryFile) wantsFlush() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.tail) >= tailBytes
+}
+
+// handle opens the file, creating it, unless it is open.
+func (f *entryFile) handle() (vfs.File, error) {
+	f.mu.RLock()
+	file, path := f.file, f.path
+	f.mu.RUnlock()
+	if file != nil {
+		return file, nil
+	}
+	opened, err := f.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file != nil { // another reader was first
+		defer opened.Close()
+		return f.file, nil
+	}
+	f.file = opened
+	return opened, nil
+}
+
+// flush writes the entries in memory to the file, creating it, in one write. It does not sync.
+func (f *entryFile) flush() error {
+	file, err := f.handle()
+	if err != nil {
+		return err
+	}
+	if len(f.tail) == 0 { // only the holder of the append lock changes the tail, and that is the caller
+		return nil
+	}
+	if _, err := file.WriteAt(f.tail, f.written*f.width); err != nil {
+		return fmt.Errorf("write index %s: %w", f.path, err)
+	}
+	f.mu.Lock()
+	f.written += int64(len(f.tail)) / f.width
+	f.tail = f.tail[:0]
+	if cap(f.tail) > 2*tailBytes { // after a time in which flush failed
+		f.tail = nil
+	}
+	f.mu.Unlock()
+	return nil
+}
+
+// sync makes what flush wrote durable. Only the Committer and a clean close call it, never under a lock of the log.
+func (f *entryFile) sync() error {
+	f.mu.RLock()
+	file := f.file
+	f.mu.RUnlock()
+	if file == nil {
+		return nil
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("sync index %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// truncate keeps the first n entries.
+func (f *entryFile) truncate(n int64) error {
+	f.mu.Lock()
+	cut := n < f.written
+	if cut {
+		f.written, f.tail = n, f.tail[:0]
+	} else if keep := (n - f.written) * f.width; keep < int64(len(f.tail)) {
+		f.tail = f.tail[:keep]
+	}
+	f.mu.Unlock()
+	if !cut {
+		return nil
+	}
+	file, err := f.handle()
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(n * f.width); err != nil {
+		return fmt.Errorf("truncate index %s to %d entries: %w", f.path, n, err)
+	}
+	return nil
+}
+
+// reset empties the index, whatever the file holds, so that it can be rebuilt.
+func (f *entryFile) reset() error {
+	f.mu.Lock()
+	f.written, f.tail = 0, f.tail[:0]
+	f.mu.Unlock()
+	f.verified.Store(true)
+	file, err := f.handle()
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(0); err != nil {
+		return fmt.Errorf("empty index %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// seal flushes and gives the memory back; the index takes no more entries until truncate or reset.
+func (f *entryFile) seal() error {
+	if err := f.flush(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.tail = nil
+	f.mu.Unlock()
+	return nil
+}
+
+// renamed tells the index that its file has another name now.
+func (f *entryFile) renamed(path string) {
+	f.mu.Lock()
+	f.path = path
+	f.mu.Unlock()
+}
+
+// close closes the descriptor. What was not flushed is lost.
+func (f *entryFile) close() error {
+	f.mu.Lock()
+	file := f.file
+	f.file = nil
+	f.mu.Unlock()
+	if file == nil {
+		return nil
+	}
+	return file.Close()
+}
+
+// floor finds the last entry for which le is true, copies it to out and returns its number, or -1 when le is false for
+// all. le must be true up to some entry and false from there on.
+func (f *entryFile) floor(le func(entry []byte) bool, out []byte) (int64, error) {
+	f.mu.RLock()
+	if len(f.tail) > 0 && le(f.tail[:f.width]) {
+		i := searchEntries(f.tail, f.width, le)
+		copy(out, f.tail[i*f.width:(i+1)*f.width])
+		i += f.written
+		f.mu.RUnlock()
+		return i, nil
+	}
+	written := f.written
+	f.mu.RUnlock()
+	if written == 0 {
+		return -1, nil
+	}
+	if err := f.verify(); err != nil {
+		return -1, err
+	}
+	return f.floorInFile(written, le, out)
+}
+
+// floorInFile is floor over the first n entries of the file: a binary search over blocks by their first entries, then
+// one read of the block.
+func (f *entryFile) floorInFile(n int64, le func(entry []byte) bool, out []byte) (int64, error) {
+	file, err := f.handle()
+	if err != nil {
+		return -1, err
+	}
+	scratch := f.scratch.Swap(nil)
+	if scratch == nil {
+		scratch = new([scratchBytes]byte)
+	}
+	defer f.scratch.Store(scratch)
+	per := scratchBytes / f.width // entries per block
+	lo, hi := int64(-1), (n+per-1)/per
+	for hi-lo > 1 { // le holds at the start of block lo, not at that of hi
+		mid := (lo + hi) / 2
+		if err := f.readEntries(file, scratch[:f.width], mid*per); err != nil {
+			return -1, err
+		}
+		if le(scratch[:f.width]) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	if lo < 0 {
+		return -1, nil
+	}
+	block := scratch[:min(per, n-lo*per)*f.width]
+	if err := f.readEntries(file, block, lo*per); err != nil {
+		return -1, err
+	}
+	i := searchEntries(block, f.width, le)
+	copy(out, block[i*f.width:(i+1)*f.width])
+	return lo*per + i, nil
+}
+
+// searchEntries returns the number of the last of entries for which le is true; le is true for the first.
+func searchEntries(entries []byte, width int64, le func(entry []byte) bool) int64 {
+	lo, hi := int64(0), int64(len(entries))/width
+	for hi-lo > 1 {
+		mid := (lo + hi) / 2
+		if le(entries[mid*width : (mid+1)*width]) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// readEntries fills buf with entries from number i on.
+func (f *entryFile) readEntries(file vfs.File, buf []byte, i int64) error {
+	n, err := file.ReadAt(buf, i*f.width)
+	if n == len(buf) {
+		return nil
+	}
+	if err == io.EOF {
+		return fmt.Errorf("index %s: the file ends before entry %d: %w", f.path, i+int64(n)/f.width, ErrCorrupt)
+	}
+	return fmt.Errorf("read index %s: %w", f.path, err)
+}
+
+// last copies the last entry to out and reports false when there is none.
+func (f *entryFile) last(out []byte) (bool, error) {
+	i, err := f.floor(func([]byte) bool { return true }, out)
+	return i >= 0, err
+}
+
+// verify checks every entry of a file that was found on disk, once (rule 3.2.7). It is not done when the log is
+// loaded: a start reads no more of a sealed segment than its size.
+func (f *entryFile) verify() error {
+	if f.verified.Load() {
+		return nil
+	}
+	var prev []byte
+	var last [34]byte
+	err := f.scan(0, func(i int64, entry []byte) error {
+		if err := f.check(prev, entry); err != nil {
+			return fmt.Errorf("index %s, entry %d: %w", f.path, i, err)
+		}
+		prev = last[:copy(last[:], entry)]
+		return nil
+	})
+	if err == nil {
+		f.verified.Store(true)
+	}
+	return err
+}
+
+// errStop ends a scan without an error.
+var errStop = errors.New("stop")
+
+// scan calls fn with each entry from number first on; an entry is valid during the call. fn ends the pass with errStop.
+func (f *entryFile) scan(first int64, fn func(i int64, entry []byte) error) error {
+	f.mu.RLock()
+	written, tail := f.written, append([]byte(nil), f.tail...)
+	f.mu.RUnlock()
+	buf := make([]byte, min(scanBytes/f.width*f.width, max(written-first, 0)*f.width))
+	for i := first; i < written; {
+		file, err := f.handle()
+		if err != nil {
+			return err
+		}
+		chunk := buf[:min(int64(len(buf)), (written-i)*f.width)]
+		if err := f.readEntries(file, chunk, i); err != nil {
+			return err
+		}
+		n, err := each(chunk, f.width, i, fn)
+		if err != nil {
+			return err
+		}
+		i += n
+	}
+	skip := max(first-written, 0) * f.width
+	_, err := each(tail[min(skip, int64(len(tail))):], f.width, max(first, written), fn)
+	return err
+}
+
+// each calls fn with the entries of chunk, the first of which has number i, and returns how many there are.
+func each(chunk []byte, width, i int64, fn func(i int64, entry []byte) error) (int64, error) {
+	n := int64(len(chunk)) / width
+	for j := range n {
+		if err := fn(i+j, chunk[j*width:(j+1)*width]); err != nil {
+			return j, err
+		}
+	}
+	return n, nil
+}
+
+func int32At(b []byte, at int) int32 { return int32(binary.BigEndian.Uint32(b[at:])) }
+func int64At(b []byte, at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
