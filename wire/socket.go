@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"io"
+	"net"
+)
+
+// socket is how a connection moves bytes: one that sees descriptors (Linux) or the portable one, for TLS, simulated
+// networks and other systems.
+type socket interface {
+	// fill waits until the peer sent something and reads it into c.room(). While it waits the connection holds
+	// as small a buffer as the socket can make possible.
+	fill(c *conn) (int, error)
+	// read reads at least one byte into dst.
+	read(c *conn, dst []byte) (int, error)
+	// write sends everything in out.
+	write(c *conn, out *Out) error
+}
+
+// portable is the socket over any net.Conn.
+type portable struct{ nc net.Conn }
+
+func (p portable) fill(c *conn) (int, error) { return p.read(c, c.room()) }
+
+func (p portable) read(c *conn, dst []byte) (int, error) {
+	n, err := p.nc.Read(dst)
+	if n > 0 {
+		c.moved(n)
+		return n, nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return 0, err
+}
+
+func (p portable) write(c *conn, out *Out) error {
+	at := 0
+	for _, s := range out.sections {
+		if err := p.bytes(c, out.B[at:s.at]); err != nil {
+			return err
+		}
+		at = s.at
+		if err := p.section(c, s.s); err != nil {
+			return err
+		}
+	}
+	return p.bytes(c, out.B[at:])
+}
+
+func (p portable) bytes(c *conn, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := p.nc.Write(b)
+	c.sent(n)
+	return err
+}
+
+// copyChunk is the size in bytes in which a section is copied where it can't be sent by the kernel.
+const copyChunk = 128 << 10
+
+// section copies a file range through a pooled buffer. A short read is an error: the frame's size is out already.
+func (p portable) section(c *conn, s Section) error {
+	b := c.srv.pools.get(int(min(s.N, copyChunk)))
+	defer c.srv.pools.put(b)
+	for s.N > 0 {
+		chunk := b.b[:min(s.N, int64(len(b.b)))]
+		n, err := s.File.ReadAt(chunk, s.Off)
+		if n == 0 {
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		if err := p.bytes(c, chunk[:n]); err != nil {
+			return err
+		}
+		s.Off += int64(n)
+		s.N -= int64(n)
+	}
+	return nil
+}
+
+// moved counts received bytes, sent counts sent ones; both are progress for the janitor.
+func (c *conn) moved(n int) {
+	c.progress.Add(1)
+	c.srv.stats.BytesIn.Add(int64(n))
+}
+
+func (c *conn) sent(n int) {
+	c.progress.Add(1)
+	c.srv.stats.BytesOut.Add(int64(n))
+}
