@@ -1,0 +1,23 @@
+# The targets that people and CI use. `make test` is the one command that tests everything, and all that CI runs.
+
+.DEFAULT_GOAL := build
+.PHONY: build test check unit fuzz integration
+
+# build makes the static binary, ./kbroker.
+build:
+	CGO_ENABLED=0 go build -trimpath -o kbroker ./cmd/kbroker
+
+# test installs what the tests need (Debian packages, as root or with sudo) and runs every check and every test.
+# Its last line is "N passed, N failed"; it fails if anything did, was skipped or was missing.
+test:
+	go run ./integration/suite
+
+# check, unit, fuzz and integration are the parts of test, for the loop of change and look. Each installs what it needs.
+check:
+	go run ./integration/suite format vet staticcheck govulncheck
+unit:
+	go run ./integration/suite unit
+fuzz:
+	go run ./integration/suite fuzz
+integration:
+	go run ./integration/suite setup integration
