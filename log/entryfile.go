@@ -122,7 +122,7 @@ func (f *entryFile) flush() error {
 		return nil
 	}
 	if _, err := file.WriteAt(f.tail, f.written*f.width); err != nil {
-		return fmt.Errorf("write index %s: %w", f.path, err)
+		return fmt.Errorf("write index %s: %w", f.name(), err)
 	}
 	f.mu.Lock()
 	f.written += int64(len(f.tail)) / f.width
@@ -143,7 +143,7 @@ func (f *entryFile) sync() error {
 		return nil
 	}
 	if err := file.Sync(); err != nil {
-		return fmt.Errorf("sync index %s: %w", f.path, err)
+		return fmt.Errorf("sync index %s: %w", f.name(), err)
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (f *entryFile) truncate(n int64) error {
 		return err
 	}
 	if err := file.Truncate(n * f.width); err != nil {
-		return fmt.Errorf("truncate index %s to %d entries: %w", f.path, n, err)
+		return fmt.Errorf("truncate index %s to %d entries: %w", f.name(), n, err)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (f *entryFile) reset() error {
 		return err
 	}
 	if err := file.Truncate(0); err != nil {
-		return fmt.Errorf("empty index %s: %w", f.path, err)
+		return fmt.Errorf("empty index %s: %w", f.name(), err)
 	}
 	return nil
 }
@@ -203,6 +203,13 @@ func (f *entryFile) renamed(path string) {
 	f.mu.Lock()
 	f.path = path
 	f.mu.Unlock()
+}
+
+// name returns the file's name now.
+func (f *entryFile) name() string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.path
 }
 
 // close closes the descriptor. What was not flushed is lost.
@@ -297,9 +304,9 @@ func (f *entryFile) readEntries(file vfs.File, buf []byte, i int64) error {
 		return nil
 	}
 	if err == io.EOF {
-		return fmt.Errorf("index %s: the file ends before entry %d: %w", f.path, i+int64(n)/f.width, ErrCorrupt)
+		return fmt.Errorf("index %s: the file ends before entry %d: %w", f.name(), i+int64(n)/f.width, ErrCorrupt)
 	}
-	return fmt.Errorf("read index %s: %w", f.path, err)
+	return fmt.Errorf("read index %s: %w", f.name(), err)
 }
 
 // last copies the last entry to out and reports false when there is none.
@@ -318,7 +325,7 @@ func (f *entryFile) verify() error {
 	var last [34]byte
 	err := f.scan(0, func(i int64, entry []byte) error {
 		if err := f.check(prev, entry); err != nil {
-			return fmt.Errorf("index %s, entry %d: %w", f.path, i, err)
+			return fmt.Errorf("index %s, entry %d: %w", f.name(), i, err)
 		}
 		prev = last[:copy(last[:], entry)]
 		return nil

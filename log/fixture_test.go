@@ -1,0 +1,207 @@
+package log
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kbroker/kbroker/internal/vfs"
+)
+
+// kafkaTrees are the data directories of a real Kafka 4.3.1 below testdata; kafka-4.3.1/README.md says how they were made.
+var kafkaTrees = []string{"clean-shutdown", "sigkill", "torn-tail"}
+
+// kafkaTree unpacks one of kafkaTrees and returns the data directory.
+func kafkaTree(t testing.TB, name string) string {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", "kafka-4.3.1", name+".tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return filepath.Join(root, "data")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		name := filepath.Join(root, filepath.FromSlash(h.Name))
+		data, err := io.ReadAll(r)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(name), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(name, data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// kafkaManifest says what a correct reader finds in a tree.
+type kafkaManifest struct {
+	ClusterID  string              `json:"cluster_id"`
+	NodeID     int32               `json:"node_id"`
+	Partitions []manifestPartition `json:"partitions"`
+}
+
+type manifestPartition struct {
+	Topic         string     `json:"topic"`
+	Partition     int32      `json:"partition"`
+	TopicID       string     `json:"topic_id"`
+	LogStart      int64      `json:"log_start_offset"`
+	LogEnd        int64      `json:"log_end_offset"`
+	HighWatermark *int64     `json:"high_watermark_in_checkpoint"`
+	RecoveryPoint *int64     `json:"recovery_point_in_checkpoint"`
+	LeaderEpochs  [][2]int64 `json:"leader_epochs"`
+	TxnIndex      []struct {
+		Segment          int64 `json:"segment"`
+		ProducerID       int64 `json:"producer_id"`
+		FirstOffset      int64 `json:"first_offset"`
+		LastOffset       int64 `json:"last_offset"`
+		LastStableOffset int64 `json:"last_stable_offset"`
+	} `json:"txnindex_entries"`
+	Segments []struct {
+		BaseOffset    int64            `json:"base_offset"`
+		FileSizes     map[string]int64 `json:"file_sizes"`
+		ValidLogBytes int64            `json:"valid_log_bytes"`
+	} `json:"segments"`
+}
+
+func (p *manifestPartition) dir(tree string) string {
+	return filepath.Join(tree, TopicPartition{p.Topic, p.Partition}.String())
+}
+
+func readManifest(t testing.TB, name string) kafkaManifest {
+	t.Helper()
+	data := readTestFile(t, filepath.Join("testdata", "kafka-4.3.1", name+".json"))
+	var m kafkaManifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// kafkaDump returns the lines that Kafka's own dump tool printed for each file, by file name relative to the tree.
+func kafkaDump(t testing.TB, name string) map[string][]string {
+	t.Helper()
+	dumps := make(map[string][]string)
+	file := ""
+	for line := range strings.Lines(string(readTestFile(t, filepath.Join("testdata", "kafka-4.3.1", "dump", name)))) {
+		line = strings.TrimRight(line, "\r\n")
+		if f, ok := strings.CutPrefix(line, "Dumping "); ok {
+			file = f
+			dumps[file] = nil
+		} else if line != "" {
+			dumps[file] = append(dumps[file], line)
+		}
+	}
+	return dumps
+}
+
+func readTestFile(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// glob returns the files of a tree that match pattern, which is relative to it.
+func glob(t testing.TB, tree, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(tree, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// copyToSim brings a file into a file system in memory or wherever fsys is.
+func writeTestFile(t testing.TB, fsys vfs.FS, name string, data []byte) {
+	t.Helper()
+	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testBatch is what the tests of the small files need of a batch in a .log file. It is decoded here on its own, so
+// that these tests do not lean on the code that writes.
+type testBatch struct {
+	producerBatch
+	Base, Last  int64
+	Position    int64
+	LeaderEpoch int32
+	Bytes       []byte
+}
+
+// readBatches returns the batches of a .log file up to the first that is damaged.
+func readBatches(data []byte) []testBatch {
+	var batches []testBatch
+	for pos := 0; len(data)-pos >= 61; {
+		b := data[pos:]
+		size := 12 + int64(int32At(b, 8))
+		if size < 61 || size > int64(len(b)) || b[16] != 2 ||
+			crc32.Checksum(b[21:size], crc32.MakeTable(crc32.Castagnoli)) != uint32(int32At(b, 17)) {
+			break
+		}
+		attributes := int(b[21])<<8 | int(b[22])
+		t := testBatch{
+			Base: int64At(b, 0), Last: int64At(b, 0) + int64(int32At(b, 23)), Position: int64(pos), LeaderEpoch: int32At(b, 12),
+			Bytes: slices.Clone(b[:size]),
+			producerBatch: producerBatch{
+				ProducerID: int64At(b, 43), Epoch: int16(b[51])<<8 | int16(b[52]), BaseSequence: int32At(b, 53),
+				LastOffsetDelta: int32At(b, 23), MaxTimestamp: int64At(b, 35),
+				Transactional: attributes&0x10 != 0, Control: attributes&0x20 != 0,
+			},
+		}
+		if t.Control && int32At(b, 57) == 1 {
+			// One record, all of whose lengths are one byte: length, attributes, two deltas, key length, key, value length, value.
+			r := b[61:size]
+			i := 1 + 1
+			for range 2 { // timestamp and offset delta
+				for r[i]&0x80 != 0 {
+					i++
+				}
+				i++
+			}
+			switch r[i+1+3] {
+			case 0:
+				t.Marker = abortMarker
+			case 1:
+				t.Marker = commitMarker
+			}
+			if t.Marker != noMarker {
+				t.CoordinatorEpoch = int32At(r, i+1+4+1+2)
+			}
+		}
+		batches = append(batches, t)
+		pos += int(size)
+	}
+	return batches
+}

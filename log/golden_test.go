@@ -1,0 +1,400 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/kbroker/kbroker/internal/vfs"
+)
+
+// baseOf returns the base offset in the name of a segment's file.
+func baseOf(t testing.TB, name string) int64 {
+	t.Helper()
+	digits, _, _ := strings.Cut(filepath.Base(name), ".")
+	base, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
+func withExt(name, ext string) string {
+	return strings.TrimSuffix(name, filepath.Ext(name)) + ext
+}
+
+// preallocated reports whether Kafka was killed before it trimmed the file: it ends in at least one entry of zeros.
+func preallocated(data []byte, width int) bool {
+	return len(data) >= width && len(strings.TrimRight(string(data[len(data)-width:]), "\x00")) == 0
+}
+
+// TestKafkaOffsetIndexes is T150: in every index that Kafka wrote, each entry's position holds a batch that ends at the
+// entry's offset; and what we write from the same entries is the same file (rule 3.2.1).
+func TestKafkaOffsetIndexes(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir, checked := kafkaTree(t, tree), 0
+		for _, name := range glob(t, dir, "*/*.index") {
+			data, logData := readTestFile(t, name), readTestFile(t, withExt(name, ".log"))
+			x, err := openOffsetIndex(vfs.OS(), name, baseOf(t, name), 8192, int64(len(logData)))
+			if preallocated(data, offsetEntryBytes) {
+				if !errors.Is(err, ErrCorrupt) {
+					t.Errorf("%s: a preallocated index was opened: %v", name, err)
+				}
+				x.close()
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			entries := offsetEntries(t, x)
+			ends := make(map[int64]int64)
+			for _, b := range readBatches(logData) {
+				ends[b.Position] = b.Last
+			}
+			for _, e := range entries {
+				if last, ok := ends[e.Position]; !ok || last != e.Offset {
+					t.Errorf("%s: entry %+v, but the batch there ends at %d (%v)", name, e, last, ok)
+				}
+				checked++
+			}
+			again := newOffsetIndex(vfs.OS(), name+"2", x.base, 8192)
+			for _, e := range entries {
+				again.append(e.Offset, e.Position)
+			}
+			rewritten(t, &again.entryFile, data)
+			x.close()
+		}
+		t.Logf("%s: %d entries", tree, checked)
+	}
+}
+
+// rewritten seals x and compares its file with the original.
+func rewritten(t *testing.T, x *entryFile, want []byte) {
+	t.Helper()
+	if err := x.seal(); err != nil {
+		t.Fatal(err)
+	}
+	defer x.close()
+	if got := readTestFile(t, x.path); string(got) != string(want) {
+		t.Errorf("%s: rewritten as\n%x, not\n%x", x.path, got, want)
+	}
+}
+
+func offsetEntries(t testing.TB, x *offsetIndex) []offsetEntry {
+	t.Helper()
+	var entries []offsetEntry
+	if err := x.scan(0, func(i int64, e []byte) error {
+		entries = append(entries, x.decode(i, e))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+func timeEntries(t testing.TB, x *timeIndex) []timeEntry {
+	t.Helper()
+	var entries []timeEntry
+	if err := x.scan(0, func(i int64, e []byte) error {
+		entries = append(entries, x.decode(i, e))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+// TestKafkaTimeIndexes is T150 for the time index: entries strictly ascend, and each is the largest timestamp so far
+// and the end of the batch that has it (rule 3.2.2).
+func TestKafkaTimeIndexes(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir, checked := kafkaTree(t, tree), 0
+		for _, name := range glob(t, dir, "*/*.timeindex") {
+			data := readTestFile(t, name)
+			x, err := openTimeIndex(vfs.OS(), name, baseOf(t, name), 8192)
+			if preallocated(data, timeEntryBytes) || len(data)%timeEntryBytes != 0 {
+				if !errors.Is(err, ErrCorrupt) {
+					t.Errorf("%s: a preallocated or torn index was opened: %v", name, err)
+				}
+				x.close()
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			entries := timeEntries(t, x)
+			checkTimeEntries(t, name, entries)
+			again := newTimeIndex(vfs.OS(), name+"2", x.base, 8192)
+			for _, e := range entries {
+				if err := again.maybeAppend(e.Timestamp, e.Offset, true); err != nil {
+					t.Fatal(err)
+				}
+				checked++
+			}
+			rewritten(t, &again.entryFile, data)
+			x.close()
+		}
+		t.Logf("%s: %d entries", tree, checked)
+	}
+}
+
+func checkTimeEntries(t *testing.T, name string, entries []timeEntry) {
+	t.Helper()
+	i, largest, at := 0, int64(-1), int64(0)
+	batches := readBatches(readTestFile(t, withExt(name, ".log")))
+	for _, e := range entries {
+		for ; i < len(batches) && batches[i].Last <= e.Offset; i++ {
+			if batches[i].MaxTimestamp > largest {
+				largest, at = batches[i].MaxTimestamp, batches[i].Last
+			}
+		}
+		if e.Timestamp != largest || e.Offset != at {
+			t.Errorf("%s: entry %+v, but the largest timestamp so far is %d at %d", name, e, largest, at)
+		}
+	}
+}
+
+// TestKafkaIndexDumps compares what we read in indexes with what Kafka's dump tool prints.
+func TestKafkaIndexDumps(t *testing.T) {
+	dir := kafkaTree(t, "clean-shutdown")
+	for _, dump := range []string{"plain-0.index.txt", "plain-0.timeindex.txt", "logappend-0.timeindex.txt", "txn-0.txnindex.txt", "txn-0.snapshot.txt"} {
+		for file, want := range kafkaDump(t, dump) {
+			name := filepath.Join(dir, file)
+			var got []string
+			switch filepath.Ext(name) {
+			case ".index":
+				x, err := openOffsetIndex(vfs.OS(), name, baseOf(t, name), 8192, 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range offsetEntries(t, x) {
+					got = append(got, fmt.Sprintf("offset: %d position: %d", e.Offset, e.Position))
+				}
+				x.close()
+			case ".timeindex":
+				x, err := openTimeIndex(vfs.OS(), name, baseOf(t, name), 8192)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range timeEntries(t, x) {
+					got = append(got, fmt.Sprintf("timestamp: %d offset: %d", e.Timestamp, e.Offset))
+				}
+				x.close()
+			case ".txnindex":
+				for _, e := range txnEntries(t, name) {
+					got = append(got, fmt.Sprintf("version: 0 producerId: %d firstOffset: %d lastOffset: %d lastStableOffset: %d",
+						e.ProducerID, e.FirstOffset, e.LastOffset, e.LastStableOffset))
+				}
+			case ".snapshot":
+				got = snapshotDump(t, name)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s:\n%s\nbut Kafka's tool says\n%s", file, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}
+
+func txnEntries(t testing.TB, name string) []AbortedTxn {
+	t.Helper()
+	x, err := openTxnIndex(vfs.OS(), name, baseOf(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.close()
+	txns, _, err := x.collect(nil, 0, 1<<62)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return txns
+}
+
+// snapshotDump prints a snapshot as Kafka's tool does.
+func snapshotDump(t testing.TB, name string) []string {
+	t.Helper()
+	entries, err := readSnapshot(vfs.OS(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range entries {
+		txn := "OptionalLong.empty"
+		if e.TxnFirstOffset >= 0 {
+			txn = fmt.Sprintf("OptionalLong[%d]", e.TxnFirstOffset)
+		}
+		line := fmt.Sprintf("producerId: %d producerEpoch: %d coordinatorEpoch: %d currentTxnFirstOffset: %s lastTimestamp: %d",
+			e.ProducerID, e.Epoch, e.CoordinatorEpoch, txn, e.LastTimestamp)
+		if e.LastOffset >= 0 {
+			line += fmt.Sprintf(" firstSequence: %d lastSequence: %d lastOffset: %d offsetDelta: %d timestamp: %d",
+				subSequence(e.LastSequence, e.OffsetDelta), e.LastSequence, e.LastOffset, e.OffsetDelta, e.LastTimestamp)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// TestKafkaTxnIndexes compares every .txnindex with the manifest, and writes it again.
+func TestKafkaTxnIndexes(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir, rows := kafkaTree(t, tree), 0
+		for _, p := range readManifest(t, tree).Partitions {
+			want := make(map[int64][]AbortedTxn)
+			for _, e := range p.TxnIndex {
+				want[e.Segment] = append(want[e.Segment], AbortedTxn{e.ProducerID, e.FirstOffset, e.LastOffset, e.LastStableOffset})
+				rows++
+			}
+			got := make(map[int64][]AbortedTxn)
+			for _, name := range glob(t, p.dir(dir), "*.txnindex") {
+				base := baseOf(t, name)
+				got[base] = txnEntries(t, name)
+				again := newTxnIndex(vfs.OS(), name+"2", base)
+				for _, txn := range got[base] {
+					again.append(txn)
+				}
+				if len(got[base]) == 0 {
+					delete(got, base)
+					continue
+				}
+				rewritten(t, &again.entryFile, readTestFile(t, name))
+			}
+			if !maps.EqualFunc(got, want, slices.Equal) {
+				t.Errorf("%s %s-%d: %v, but the manifest says %v", tree, p.Topic, p.Partition, got, want)
+			}
+		}
+		t.Logf("%s: %d entries", tree, rows)
+	}
+}
+
+// TestKafkaSnapshots is T151: every snapshot that Kafka wrote is read and makes the same bytes again; the one that was
+// damaged by hand is refused.
+func TestKafkaSnapshots(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir, read := kafkaTree(t, tree), 0
+		for _, name := range glob(t, dir, "*/*.snapshot*") {
+			data := readTestFile(t, name)
+			entries, err := decodeSnapshot(data)
+			if tree == "torn-tail" && filepath.Base(filepath.Dir(name)) == "txn-0" && filepath.Base(name) == "00000000000000001241.snapshot" {
+				if !errors.Is(err, ErrCorrupt) {
+					t.Errorf("%s: the flipped bit went unnoticed: %v", name, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if again := encodeSnapshot(entries); string(again) != string(data) {
+				t.Errorf("%s: rewritten as\n%x, not\n%x", name, again, data)
+			}
+			read++
+		}
+		t.Logf("%s: %d snapshots", tree, read)
+	}
+}
+
+// TestKafkaCheckpoints compares every checkpoint with the manifest.
+func TestKafkaCheckpoints(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir := kafkaTree(t, tree)
+		recovery, hw := make(map[TopicPartition]int64), make(map[TopicPartition]int64)
+		for _, p := range readManifest(t, tree).Partitions {
+			tp := TopicPartition{p.Topic, p.Partition}
+			if p.RecoveryPoint != nil {
+				recovery[tp] = *p.RecoveryPoint
+			}
+			if p.HighWatermark != nil {
+				hw[tp] = *p.HighWatermark
+			}
+		}
+		for name, want := range map[string]map[TopicPartition]int64{
+			RecoveryPointCheckpoint: recovery, HighWatermarkCheckpoint: hw,
+			LogStartCheckpoint: {{"trimmed", 0}: 237}, CleanerCheckpoint: nil,
+		} {
+			got, err := ReadCheckpoint(vfs.OS(), dir, name)
+			if err != nil || want != nil && !maps.Equal(got, want) {
+				t.Errorf("%s, %s: %v, %v; the manifest says %v", tree, name, got, err, want)
+			}
+			// Rows come in no order in Kafka's file, so that the lines are compared as a set.
+			if again := lineSet(formatCheckpoint(got)); !slices.Equal(again, lineSet(readTestFile(t, filepath.Join(dir, name)))) {
+				t.Errorf("%s, %s: rewritten as %q", tree, name, again)
+			}
+		}
+	}
+}
+
+func lineSet(data []byte) []string {
+	return slices.Sorted(strings.Lines(string(data)))
+}
+
+// TestKafkaEpochs is T155: every leader-epoch-checkpoint is read, equals the batches in the log, and is written the same again.
+func TestKafkaEpochs(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir := kafkaTree(t, tree)
+		for _, p := range readManifest(t, tree).Partitions {
+			c, err := loadEpochs(vfs.OS(), p.dir(dir))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			name := filepath.Join(p.dir(dir), epochsFile)
+			if again := formatEpochs(c.Entries()); string(again) != string(readTestFile(t, name)) {
+				t.Errorf("%s: rewritten as %q", name, again)
+			}
+			var got [][2]int64
+			for _, e := range c.Entries() {
+				got = append(got, [2]int64{int64(e.Epoch), e.StartOffset})
+			}
+			if !slices.Equal(got, p.LeaderEpochs) {
+				t.Errorf("%s: %v, but the manifest says %v", name, got, p.LeaderEpochs)
+			}
+		}
+	}
+}
+
+// TestKafkaMetaFiles reads and rewrites the remaining small files.
+func TestKafkaMetaFiles(t *testing.T) {
+	for _, tree := range kafkaTrees {
+		dir, manifest := kafkaTree(t, tree), readManifest(t, tree)
+		m, err := ReadMetaProperties(vfs.OS(), dir)
+		if err != nil || m.ClusterID != manifest.ClusterID || m.NodeID != manifest.NodeID || m.Format != 0 || m.DirectoryID == ([16]byte{}) {
+			t.Errorf("%s: meta.properties: %+v, %v", tree, m, err)
+		}
+		if err := CheckMetaProperties([]string{dir}, []MetaProperties{m}, manifest.ClusterID, manifest.NodeID); err != nil {
+			t.Error(err)
+		}
+		for _, p := range manifest.Partitions {
+			id, err := ReadPartitionMetadata(vfs.OS(), p.dir(dir))
+			if err != nil || formatUUID(id) != p.TopicID {
+				t.Errorf("%s: topic id %s, %v; the manifest says %s", p.dir(dir), formatUUID(id), err, p.TopicID)
+			}
+			if again := formatPartitionMetadata(id); string(again) != string(readTestFile(t, filepath.Join(p.dir(dir), partitionMetadataFile))) {
+				t.Errorf("%s: partition.metadata rewritten as %q", p.dir(dir), again)
+			}
+		}
+		epoch, err := ReadCleanShutdown(vfs.OS(), dir)
+		if clean := tree == "clean-shutdown"; clean && (epoch != 162 || err != nil) || !clean && !isNotExist(err) {
+			t.Errorf("%s: clean shutdown file: %d, %v", tree, epoch, err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if !e.IsDir() {
+				continue
+			}
+			d, err := ParseDirName(e.Name())
+			if err != nil || d.String() != e.Name() || (d.Kind == DirDelete) != strings.HasSuffix(e.Name(), "-delete") {
+				t.Errorf("directory %s: %+v, %v", e.Name(), d, err)
+			}
+		}
+	}
+}
