@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/vfs"
 )
 
@@ -137,7 +138,20 @@ func glob(t testing.TB, tree, pattern string) []string {
 	return names
 }
 
-// copyToSim brings a file into a file system in memory or wherever fsys is.
+// newSimDisk returns a disk in memory with the durable directory /d.
+func newSimDisk(t testing.TB) *simfs.FS {
+	t.Helper()
+	disk := simfs.New()
+	if err := disk.MkdirAll("/d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.SyncDir("/"); err != nil {
+		t.Fatal(err)
+	}
+	return disk
+}
+
+// writeTestFile makes a file with the content data.
 func writeTestFile(t testing.TB, fsys vfs.FS, name string, data []byte) {
 	t.Helper()
 	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)

@@ -168,8 +168,10 @@ type producerState struct {
 	// oldest and youngest are the ends of the list of idle producers, those without an open transaction, ordered by
 	// when they were last seen: what expires or is evicted is found at its start.
 	oldest, youngest int32
-	txns             unstableTxns
-	verifications    verifications
+	// newest is the latest time that update was told: a wall clock that steps back must not unsort the list.
+	newest        int64
+	txns          unstableTxns
+	verifications verifications
 }
 
 // newProducerState makes an empty one.
@@ -315,7 +317,8 @@ func (s *producerState) update(b *producerBatch, baseOffset, now int64, u *produ
 	}
 	e := &s.entries[i]
 	e.setEpoch(b.Epoch)
-	e.lastTimestamp, e.seen = b.MaxTimestamp, now
+	s.newest = max(s.newest, now)
+	e.lastTimestamp, e.seen = b.MaxTimestamp, s.newest
 	if b.Control {
 		txn, aborted = s.endTxn(e, b, baseOffset, u)
 	} else {

@@ -26,20 +26,29 @@ func (s *producerState) remove(id int64) {
 	s.free = i
 }
 
-// link puts the entry at place i at the young end of the list of idle producers, unless it has an open transaction.
+// link puts the entry at place i into the list of idle producers, which is ordered by when they were seen, unless it has
+// an open transaction. It looks from the young end, where nearly all belong; only undo puts one further back.
 func (s *producerState) link(i int32) {
 	e := &s.entries[i]
 	e.prev, e.next = -1, -1
 	if e.txnFirstOffset >= 0 {
 		return
 	}
-	e.prev = s.youngest
-	if s.youngest >= 0 {
-		s.entries[s.youngest].next = i
+	prev, next := s.youngest, int32(-1)
+	for prev >= 0 && s.entries[prev].seen > e.seen {
+		prev, next = s.entries[prev].prev, prev
+	}
+	e.prev, e.next = prev, next
+	if prev >= 0 {
+		s.entries[prev].next = i
 	} else {
 		s.oldest = i
 	}
-	s.youngest = i
+	if next >= 0 {
+		s.entries[next].prev = i
+	} else {
+		s.youngest = i
+	}
 }
 
 // unlink takes the entry at place i out of the list of idle producers if it is there.

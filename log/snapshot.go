@@ -58,12 +58,13 @@ func (s *producerState) snapshot() []snapshotEntry {
 // there are more than the limit.
 func (s *producerState) load(entries []snapshotEntry, now int64) {
 	s.reset()
+	s.newest = max(s.newest, now)
 	entries = slices.Clone(entries)
 	slices.SortStableFunc(entries, func(a, b snapshotEntry) int { return cmp.Compare(a.LastTimestamp, b.LastTimestamp) })
 	for _, se := range entries {
 		i := s.insert(se.ProducerID, se.Epoch)
 		e := &s.entries[i]
-		e.lastTimestamp, e.seen = se.LastTimestamp, now
+		e.lastTimestamp, e.seen = se.LastTimestamp, s.newest
 		e.coordinatorEpoch, e.txnFirstOffset = se.CoordinatorEpoch, se.TxnFirstOffset
 		if se.LastOffset >= 0 {
 			e.addBatch(batchMeta{LastOffset: se.LastOffset, Timestamp: se.LastTimestamp, LastSeq: se.LastSequence, OffsetDelta: se.OffsetDelta})
@@ -94,8 +95,12 @@ func encodeSnapshot(entries []snapshotEntry) []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(e.CoordinatorEpoch))
 		b = binary.BigEndian.AppendUint64(b, uint64(e.TxnFirstOffset))
 	}
-	binary.BigEndian.PutUint32(b[2:], crc32.Checksum(b[6:], castagnoli))
+	fixSnapshotCRC(b)
 	return b
+}
+
+func fixSnapshotCRC(b []byte) {
+	binary.BigEndian.PutUint32(b[2:], crc32.Checksum(b[6:], castagnoli))
 }
 
 // decodeSnapshot reads the bytes of a snapshot file. Its error wraps ErrCorrupt: the caller deletes the file and falls

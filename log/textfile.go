@@ -23,10 +23,10 @@ func appendTextHeader(b []byte, n int) []byte {
 func parseTextFile(name string, data []byte, nfields int, row func(fields [][]byte) error) error {
 	line := 0
 	next := func() ([]byte, bool) {
+		line++
 		if len(data) == 0 {
 			return nil, false
 		}
-		line++
 		text, rest, _ := bytes.Cut(data, []byte{'\n'})
 		data = rest
 		return bytes.TrimSuffix(text, []byte{'\r'}), true
@@ -36,7 +36,6 @@ func parseTextFile(name string, data []byte, nfields int, row func(fields [][]by
 	}
 	version, ok := next()
 	if !ok {
-		line++
 		return bad("the file is empty")
 	}
 	if string(version) != textVersion {
@@ -51,7 +50,6 @@ func parseTextFile(name string, data []byte, nfields int, row func(fields [][]by
 	for range count {
 		text, ok := next()
 		if !ok {
-			line++
 			return bad("the file ends, but %d rows were announced", count)
 		}
 		if bytes.Count(text, []byte{' '}) != nfields-1 {
