@@ -40,8 +40,9 @@ func (tp TopicPartition) Compare(other TopicPartition) int {
 	return int(tp.Partition) - int(other.Partition)
 }
 
-// ReadCheckpoint reads the checkpoint called name in directory dir. A missing file is an empty checkpoint: nothing was
-// ever written, and every checkpoint is only a lower bound. The error for a damaged one wraps ErrCorrupt and names the line.
+// ReadCheckpoint reads the checkpoint called name in directory dir. A missing file is an empty checkpoint: nothing
+// was ever written, and every checkpoint is only a lower bound. The error for a damaged one wraps ErrCorrupt and
+// names the line.
 func ReadCheckpoint(fsys vfs.FS, dir, name string) (map[TopicPartition]int64, error) {
 	file := path.Join(dir, name)
 	data, err := readFileBounded(fsys, file, maxCheckpointBytes)

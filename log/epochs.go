@@ -157,8 +157,8 @@ func (c *EpochCache) Dirty() bool {
 	return c.version != c.persisted
 }
 
-// Persist replaces the file in the partition's directory dir if it lacks a change, durably: an unsynced rewrite of this file has
-// corrupted it elsewhere (KAFKA-16541). It waits for the disk: no lock of a log may be held.
+// Persist replaces the file in the partition's directory dir if it lacks a change, durably: an unsynced rewrite of
+// this file has corrupted it elsewhere (KAFKA-16541). It waits for the disk: no lock of a log may be held.
 func (c *EpochCache) Persist(fsys vfs.FS, dir string) error {
 	c.mu.RLock()
 	version, dirty := c.version, c.version != c.persisted

@@ -95,7 +95,8 @@ func (m *epochModel) entries() []EpochEntry {
 	return entries
 }
 
-// TestEpochCacheWalk appends, truncates and persists at random, and compares with a log in which every offset has its epoch.
+// TestEpochCacheWalk appends, truncates and persists at random, and compares with a log in which every offset has its
+// epoch.
 func TestEpochCacheWalk(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 7))

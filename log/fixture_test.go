@@ -17,7 +17,8 @@ import (
 	"github.com/kbroker/kbroker/internal/vfs"
 )
 
-// kafkaTrees are the data directories of a real Kafka 4.3.1 below testdata; kafka-4.3.1/README.md says how they were made.
+// kafkaTrees are the data directories of a real Kafka 4.3.1 below testdata; kafka-4.3.1/README.md says how they were
+// made.
 var kafkaTrees = []string{"clean-shutdown", "sigkill", "torn-tail"}
 
 // kafkaTree unpacks one of kafkaTrees and returns the data directory.
@@ -195,7 +196,8 @@ func readBatches(data []byte) []testBatch {
 			},
 		}
 		if t.Control && int32At(b, 57) == 1 {
-			// One record, all of whose lengths are one byte: length, attributes, two deltas, key length, key, value length, value.
+			// One record, all of whose lengths are one byte: length, attributes, two deltas, key length, key, value
+			// length, value.
 			r := b[61:size]
 			i := 1 + 1
 			for range 2 { // timestamp and offset delta

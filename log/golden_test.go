@@ -334,7 +334,8 @@ func lineSet(data []byte) []string {
 	return slices.Sorted(strings.Lines(string(data)))
 }
 
-// TestKafkaEpochs is T155: every leader-epoch-checkpoint is read, equals the batches in the log, and is written the same again.
+// TestKafkaEpochs is T155: every leader-epoch-checkpoint is read, equals the batches in the log, and is written the
+// same again.
 func TestKafkaEpochs(t *testing.T) {
 	for _, tree := range kafkaTrees {
 		dir := kafkaTree(t, tree)

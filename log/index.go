@@ -35,8 +35,8 @@ func newOffsetIndex(fs vfs.FS, path string, base int64, maxBytes int32) *offsetI
 }
 
 // openOffsetIndex takes over the index of a segment found on disk, whose log file has logSize bytes. The size and the
-// last entry are checked here, the rest when it is first searched. An error that wraps ErrCorrupt or fs.ErrNotExist, from here or
-// from a later lookup, means that the caller has to rebuild the index: reset, then append.
+// last entry are checked here, the rest when it is first searched. An error that wraps ErrCorrupt or fs.ErrNotExist,
+// from here or from a later lookup, means that the caller has to rebuild the index: reset, then append.
 //
 // An entry may still be wrong in a way that only the log can tell (rule 3.2.7): a reader checks that the batch at
 // Position is one and does not start above Offset.

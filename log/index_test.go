@@ -185,8 +185,8 @@ func TestIndexIsSyncedBeforeItCounts(t *testing.T) {
 	w.compare()
 }
 
-// TestDamagedIndexes is T153 for the indexes alone: every kind of damage that rule 3.2.7 names is found, when the file is
-// opened or when it is first searched.
+// TestDamagedIndexes is T153 for the indexes alone: every kind of damage that rule 3.2.7 names is found, when the
+// file is opened or when it is first searched.
 func TestDamagedIndexes(t *testing.T) {
 	w := &indexWalk{t: t, r: rand.New(rand.NewPCG(1, 1)), disk: newSimDisk(t), base: 1000}
 	x, y := w.names()

@@ -34,12 +34,12 @@ type MarkKey struct {
 }
 
 // durableMarks keep for each log of a data directory an offset below which everything was synced: a lower bound of
-// what has been acknowledged. Recovery compares it with what it finds: a log that ends below its mark has lost acknowledged data,
-// and says so instead of going on (spec reliability-security, D5).
+// what has been acknowledged. Recovery compares it with what it finds: a log that ends below its mark has lost
+// acknowledged data, and says so instead of going on (spec reliability-security, D5).
 //
-// The file is a mirror of buf: set changes a slot in memory, write brings the changed pages to the file in place, sync
-// makes them durable. A torn slot fails its CRC and is free again; its log then has no bound, which is safe.
-// All methods may be called concurrently, except that write and sync belong to one caller, the Committer.
+// The file is a mirror of buf: set changes a slot in memory, write brings the changed pages to the file in place,
+// sync makes them durable. A torn slot fails its CRC and is free again; its log then has no bound, which is safe. All
+// methods may be called concurrently, except that write and sync belong to one caller, the Committer.
 type durableMarks struct {
 	file vfs.File
 
@@ -58,7 +58,8 @@ type markSlot int32
 func (s markSlot) at() int { return marksPage + int(s)*markBytes }
 
 // openDurableMarks reads the marks of data directory dir, and makes the file if there is none. A file whose header is
-// damaged is an error that wraps ErrCorrupt: without the marks nothing proves that nothing is missing, and the operator decides.
+// damaged is an error that wraps ErrCorrupt: without the marks nothing proves that nothing is missing, and the
+// operator decides.
 func openDurableMarks(fsys vfs.FS, dir string) (*durableMarks, error) {
 	name := path.Join(dir, marksFile)
 	buf, err := readFileBounded(fsys, name, maxMarksBytes)

@@ -23,8 +23,9 @@ func openMarks(t testing.TB, disk *simfs.FS) *durableMarks {
 	return m
 }
 
-// TestMarksWalk raises, lowers, makes and releases marks at random, cuts the power, and checks that a mark is one that was written
-// since the last sync, or the one before. Nothing but a lower bound may come back, and no mark of another log.
+// TestMarksWalk raises, lowers, makes and releases marks at random, cuts the power, and checks that a mark is one
+// that was written since the last sync, or the one before. Nothing but a lower bound may come back, and no mark of
+// another log.
 func TestMarksWalk(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 9))

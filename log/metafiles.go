@@ -134,7 +134,8 @@ func CheckMetaProperties(dirs []string, metas []MetaProperties, wantCluster stri
 	return nil
 }
 
-// ReadPartitionMetadata reads the topic id of the log in directory dir (rule 3.3.3). The error is fs.ErrNotExist when there is none.
+// ReadPartitionMetadata reads the topic id of the log in directory dir (rule 3.3.3). The error is fs.ErrNotExist when
+// there is none.
 func ReadPartitionMetadata(fsys vfs.FS, dir string) (topicID [16]byte, err error) {
 	name := path.Join(dir, partitionMetadataFile)
 	data, err := readFileBounded(fsys, name, maxMetaBytes)
@@ -178,9 +179,9 @@ type cleanShutdown struct {
 }
 
 // ReadCleanShutdown reads the clean shutdown file of data directory dir: with it, everything in the directory was
-// synced and recovery is not needed. The broker epoch in it is reported at registration; -1 when the file does not tell, as
-// that of an older Kafka. The error is fs.ErrNotExist after an unclean stop. The caller removes the file before it opens
-// any log, or a crash while loading would be taken for a clean stop (KAFKA-10471).
+// synced and recovery is not needed. The broker epoch in it is reported at registration; -1 when the file does not
+// tell, as that of an older Kafka. The error is fs.ErrNotExist after an unclean stop. The caller removes the file
+// before it opens any log, or a crash while loading would be taken for a clean stop (KAFKA-10471).
 func ReadCleanShutdown(fsys vfs.FS, dir string) (brokerEpoch int64, err error) {
 	data, err := readFileBounded(fsys, path.Join(dir, cleanShutdownFile), maxMetaBytes)
 	if err != nil {

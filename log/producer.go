@@ -1,20 +1,15 @@
 package log
 
-import (
-	"fmt"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-)
+import "time"
 
 const (
 	// cachedBatches is how many of a producer's newest batches are remembered, so that a client with five requests in
 	// flight gets the old offset for each it resends (rule 4.1.1).
 	cachedBatches = 5
 	// DefaultMaxProducers bounds the producers that one log remembers: about 20 MiB. Beyond it the producer that has
-	// been idle longest is forgotten, as if it had expired (rule 4.4.1): its next batch is accepted with any
-	// sequence (rule 4.2.6), so only duplicates of that producer could go unnoticed. Producers with an open transaction are never
-	// forgotten. Kafka has no bound, and a client that takes a new producer id per record exhausts its heap.
+	// been idle longest is forgotten, as if it had expired (rule 4.4.1): its next batch is accepted with any sequence
+	// (rule 4.2.6), so only duplicates of that producer could go unnoticed. Producers with an open transaction are
+	// never forgotten. Kafka has no bound, and a client that takes a new producer id per record exhausts its heap.
 	DefaultMaxProducers = 100_000
 	// DefaultProducerExpiration is Kafka's default of producer.id.expiration.ms.
 	DefaultProducerExpiration = 24 * time.Hour
@@ -29,7 +24,8 @@ const (
 	// OriginCoordinator is a group or transaction coordinator on this broker, or WriteTxnMarkers: epochs are checked,
 	// sequences are not (rule 4.2.8b).
 	OriginCoordinator
-	// OriginReplication is data that a leader, or this log before a restart, has accepted: nothing is refused (rule 4.3.1).
+	// OriginReplication is data that a leader, or this log before a restart, has accepted: nothing is refused (rule
+	// 4.3.1).
 	OriginReplication
 )
 
@@ -155,11 +151,11 @@ type producerStateConfig struct {
 }
 
 // producerState is what a log knows of the producers that wrote to it (section 4): it recognises duplicates, refuses
-// gaps and fenced epochs, and knows which transactions are open. It is a pure state machine without a clock: guarded by the log's
-// mutex, told the time, and the same on every replica since it follows from the data alone.
+// gaps and fenced epochs, and knows which transactions are open. It is a pure state machine without a clock: guarded
+// by the log's mutex, told the time, and the same on every replica since it follows from the data alone.
 //
-// Batches are staged before they are written. check and update run when a batch is staged; when its write fails, undo takes update back,
-// newest batch first (rule 4.2.11).
+// Batches are staged before they are written. check and update run when a batch is staged; when its write fails, undo
+// takes update back, newest batch first (rule 4.2.11).
 type producerState struct {
 	cfg     producerStateConfig
 	index   map[int64]int32 // producer id → place in entries
@@ -210,85 +206,6 @@ func (s *producerState) lookup(id int64) *producerEntry {
 	return nil
 }
 
-// check decides whether batch b may be appended now, in the order of rule 4.2.8a. For a duplicate it returns the old
-// batch, which the caller answers with: not before that batch is durable and replicated (rule 4.2.1). Errors wrap the kerr value that
-// the client gets. Nothing changes; update follows under the same lock (rule 4.2.9).
-func (s *producerState) check(b *producerBatch, origin Origin) (dup batchMeta, duplicate bool, err error) {
-	if origin == OriginReplication {
-		return batchMeta{}, false, nil
-	}
-	e := s.lookup(b.ProducerID)
-	if b.Control {
-		return batchMeta{}, false, s.checkMarker(e, b)
-	}
-	if origin == OriginClient && e != nil {
-		if m := e.duplicate(b); m != nil {
-			return *m, true, nil
-		}
-	}
-	if err := s.checkVerified(e, b); err != nil {
-		return batchMeta{}, false, err
-	}
-	if e != nil && b.Epoch < e.epoch {
-		return batchMeta{}, false, fmt.Errorf("producer %d: epoch %d is older than %d, the newest seen on this partition: %w",
-			b.ProducerID, b.Epoch, e.epoch, kerr.InvalidProducerEpoch)
-	}
-	if origin == OriginClient {
-		if err := s.checkSequence(e, b); err != nil {
-			return batchMeta{}, false, err
-		}
-	}
-	if e != nil && e.txnFirstOffset >= 0 && !b.Transactional {
-		return batchMeta{}, false, fmt.Errorf("producer %d: a batch outside of the transaction that is open since offset %d: %w",
-			b.ProducerID, e.txnFirstOffset, kerr.InvalidTxnState)
-	}
-	return batchMeta{}, false, nil
-}
-
-// checkSequence is rules 4.2.3 to 4.2.7; e is nil for an unknown producer.
-func (s *producerState) checkSequence(e *producerEntry, b *producerBatch) error {
-	outOfOrder := func(expected int32) error {
-		return fmt.Errorf("producer %d, epoch %d: sequence %d, but %d is next: %w",
-			b.ProducerID, b.Epoch, b.BaseSequence, expected, kerr.OutOfOrderSequenceNumber)
-	}
-	if e == nil && b.Transactional && b.TxnV2 && b.BaseSequence != 0 {
-		return outOfOrder(0)
-	}
-	if lowest, ok := s.verifications.lowest(b.ProducerID); ok && b.BaseSequence > lowest {
-		return outOfOrder(lowest)
-	}
-	switch {
-	case e == nil: // expired, or new here: any sequence (rule 4.2.6)
-		return nil
-	case b.Epoch > e.epoch:
-		if b.BaseSequence != 0 {
-			return outOfOrder(0)
-		}
-	case !inSequence(e.lastSeq(), b.BaseSequence):
-		if e.nBatches == 0 {
-			return outOfOrder(0)
-		}
-		return outOfOrder(addSequence(e.lastSeq(), 1))
-	}
-	return nil
-}
-
-// checkMarker is rule 5.7.3; e is nil for an unknown producer.
-func (s *producerState) checkMarker(e *producerEntry, b *producerBatch) error {
-	if e == nil || b.Marker == noMarker {
-		return nil
-	}
-	if b.Epoch < e.epoch || b.TxnV2 && b.Epoch == e.epoch && e.txnFirstOffset >= 0 {
-		return fmt.Errorf("producer %d: a marker with epoch %d, but %d has been seen: %w",
-			b.ProducerID, b.Epoch, e.epoch, kerr.InvalidProducerEpoch)
-	}
-	if b.CoordinatorEpoch < e.coordinatorEpoch {
-		return fmt.Errorf("producer %d: a marker of coordinator epoch %d, but %d has been seen: %w",
-			b.ProducerID, b.CoordinatorEpoch, e.coordinatorEpoch, kerr.TransactionCoordinatorFenced)
-	}
-	return nil
-}
-
 // producerUndo is what undo needs to take one update back. The zero value undoes nothing.
 type producerUndo struct {
 	changed, created bool
@@ -298,9 +215,9 @@ type producerUndo struct {
 }
 
 // update records that batch b is appended at baseOffset, whatever check says of it, and fills u. now is the broker's
-// time in milliseconds, when the batch was received or the log is loaded: expiry goes by it and not by the batch's timestamps,
-// with which a producer of old data would expire at once (rule 4.4.1). When b aborts an open transaction, aborted is its
-// entry for the transaction index of the segment that gets the marker.
+// time in milliseconds, when the batch was received or the log is loaded: expiry goes by it and not by the batch's
+// timestamps, with which a producer of old data would expire at once (rule 4.4.1). When b aborts an open transaction,
+// aborted is its entry for the transaction index of the segment that gets the marker.
 func (s *producerState) update(b *producerBatch, baseOffset, now int64, u *producerUndo) (txn AbortedTxn, aborted bool) {
 	*u = producerUndo{}
 	if b.ProducerID < 0 || b.Control && b.Marker == noMarker {
@@ -359,8 +276,8 @@ func (s *producerState) endTxn(e *producerEntry, b *producerBatch, offset int64,
 	return AbortedTxn{ProducerID: b.ProducerID, FirstOffset: first, LastOffset: offset, LastStableOffset: stable}, true
 }
 
-// undo takes back the update that filled u (rule 4.2.11). Updates are taken back newest first. A producer that was evicted for u's
-// stays evicted.
+// undo takes back the update that filled u (rule 4.2.11). Updates are taken back newest first. A producer that was
+// evicted for u's stays evicted.
 func (s *producerState) undo(u *producerUndo) {
 	if !u.changed {
 		return

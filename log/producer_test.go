@@ -36,8 +36,8 @@ func marker(id int64, epoch int16, m markerType, coordinatorEpoch int32) produce
 
 func v2(b producerBatch) producerBatch { b.TxnV2 = true; return b }
 
-// TestProducerRules plays the rules of section 4.2 and 5.7.3 one by one. Each script starts with an empty log; a batch that is
-// accepted takes the next offsets.
+// TestProducerRules plays the rules of section 4.2 and 5.7.3 one by one. Each script starts with an empty log; a
+// batch that is accepted takes the next offsets.
 func TestProducerRules(t *testing.T) {
 	scripts := map[string][]step{
 		"4.2.1 a duplicate is answered with the old offset, five batches back": {

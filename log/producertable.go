@@ -26,8 +26,8 @@ func (s *producerState) remove(id int64) {
 	s.free = i
 }
 
-// link puts the entry at place i into the list of idle producers, which is ordered by when they were seen, unless it has
-// an open transaction. It looks from the young end, where nearly all belong; only undo puts one further back.
+// link puts the entry at place i into the list of idle producers, which is ordered by when they were seen, unless it
+// has an open transaction. It looks from the young end, where nearly all belong; only undo puts one further back.
 func (s *producerState) link(i int32) {
 	e := &s.entries[i]
 	e.prev, e.next = -1, -1

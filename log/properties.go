@@ -6,8 +6,8 @@ import (
 )
 
 // parseProperties reads what java.util.Properties writes: lines of key=value, comments after # or !, and backslash
-// escapes. A line continued with a backslash at its end is refused, since no file of ours has one. One key on two lines is refused as well:
-// in meta.properties either could be meant.
+// escapes. A line continued with a backslash at its end is refused, since no file of ours has one. One key on two
+// lines is refused as well: in meta.properties either could be meant.
 func parseProperties(data []byte) (map[string]string, error) {
 	props := make(map[string]string)
 	for i, line := range strings.Split(string(data), "\n") {

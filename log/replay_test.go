@@ -13,9 +13,9 @@ import (
 // notReplayable names logs whose snapshots hold producers whose batches are gone: cleaned or deleted.
 var notReplayable = map[string]bool{"compacted": true, "compacted-txn": true, "compact-delete": true, "retained": true, "trimmed": true}
 
-// TestReplayMakesKafkasState replays the batches of every log that Kafka wrote through the producer state and the epoch cache, and
-// finds at each snapshot what Kafka had there, in each segment the aborted transactions that Kafka indexed, and at the
-// end Kafka's epochs (rules 3.2.9 to 3.2.11, 4.3.1, 5.7.4, 3.4.6).
+// TestReplayMakesKafkasState replays the batches of every log that Kafka wrote through the producer state and the
+// epoch cache, and finds at each snapshot what Kafka had there, in each segment the aborted transactions that Kafka
+// indexed, and at the end Kafka's epochs (rules 3.2.9 to 3.2.11, 4.3.1, 5.7.4, 3.4.6).
 func TestReplayMakesKafkasState(t *testing.T) {
 	for _, tree := range []string{"clean-shutdown", "sigkill"} {
 		dir, snapshots := kafkaTree(t, tree), 0
@@ -46,7 +46,8 @@ func TestReplayMakesKafkasState(t *testing.T) {
 				}
 				snapshots++
 			}
-			// The leader makes its entry when it takes office (rule 3.4.6), so that the file may know epochs without batches.
+			// The leader makes its entry when it takes office (rule 3.4.6), so that the file may know epochs without
+			// batches.
 			c, err := loadEpochs(vfs.OS(), p.dir(dir))
 			if err != nil {
 				t.Fatal(err)

@@ -34,8 +34,8 @@ type snapshotEntry struct {
 	TxnFirstOffset   int64 // -1: no open transaction
 }
 
-// snapshot returns the entries of a snapshot file, ordered by producer id so that equal states make equal files. The caller
-// holds the log's mutex; encoding and writing need not happen under it.
+// snapshot returns the entries of a snapshot file, ordered by producer id so that equal states make equal files. The
+// caller holds the log's mutex; encoding and writing need not happen under it.
 func (s *producerState) snapshot() []snapshotEntry {
 	entries := make([]snapshotEntry, 0, len(s.index))
 	for _, i := range s.index {

@@ -115,7 +115,8 @@ func (x *timeIndex) lookup(target int64) (timeEntry, error) {
 	return x.decode(i, e[:]), err
 }
 
-// lastEntry returns the last entry, which holds the largest timestamp of a sealed segment, and false when there is none.
+// lastEntry returns the last entry, which holds the largest timestamp of a sealed segment, and false when there is
+// none.
 func (x *timeIndex) lastEntry() (timeEntry, bool, error) {
 	var e [timeEntryBytes]byte
 	i, err := x.floor(func([]byte) bool { return true }, e[:])

@@ -101,8 +101,8 @@ func (x *txnIndex) reset() error {
 	return x.entryFile.reset()
 }
 
-// collect appends to dst the transactions that overlap the offsets [from, upper), in marker order. done says that later segments hold
-// no more of them (rule 3.2.9); otherwise the search goes on there.
+// collect appends to dst the transactions that overlap the offsets [from, upper), in marker order. done says that
+// later segments hold no more of them (rule 3.2.9); otherwise the search goes on there.
 func (x *txnIndex) collect(dst []AbortedTxn, from, upper int64) (txns []AbortedTxn, done bool, err error) {
 	if x.count() == 0 { // the rule: nothing is allocated
 		return dst, false, nil

@@ -32,8 +32,8 @@ func (s *txnSegments) collect(t *testing.T, from, upper int64) []AbortedTxn {
 	return txns
 }
 
-// TestTxnIndexCollect compares the search over several segments with a look at every transaction (rule 3.2.9): a reader of
-// [from, upper) gets all that overlap it. Too many would be harmless, but there are none.
+// TestTxnIndexCollect compares the search over several segments with a look at every transaction (rule 3.2.9): a
+// reader of [from, upper) gets all that overlap it. Too many would be harmless, but there are none.
 func TestTxnIndexCollect(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 3))

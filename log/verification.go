@@ -6,8 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// maxVerifications bounds the verifications under way in one log; it is far above what max.in.flight of any number of real clients needs.
-// Beyond it the oldest gives way, and its batch is refused and sent again.
+// maxVerifications bounds the verifications under way in one log; it is far above what max.in.flight of any number of
+// real clients needs. Beyond it the oldest gives way, and its batch is refused and sent again.
 const maxVerifications = 10_000
 
 // TxnGuard stands for one verification that a transaction is open at its coordinator (rule 5.5.3). It is taken before
