@@ -1,7 +1,7 @@
 # The targets that people and CI use. `make test` is the one command that tests everything, and all that CI runs.
 
 .DEFAULT_GOAL := build
-.PHONY: build test check unit fuzz integration
+.PHONY: build test check unit fuzz integration bench
 
 # build makes the static binary, ./kbroker.
 build:
@@ -21,3 +21,7 @@ fuzz:
 	go run ./integration/suite fuzz
 integration:
 	go run ./integration/suite setup integration
+
+# bench measures kbroker against Apache Kafka and the limit server: half an hour; see integration/bench/RESULTS.md.
+bench:
+	go run ./integration/bench/run

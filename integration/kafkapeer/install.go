@@ -95,6 +95,9 @@ func exists(path string) bool {
 // Command prepares a run of a main class of Kafka's, such as org.apache.kafka.tools.TopicCommand or
 // kafka.tools.DumpLogSegments (see the tool's own documentation for the arguments).
 func (j Jars) Command(ctx context.Context, class string, args ...string) *exec.Cmd {
-	all := append([]string{"-Xmx512M", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=ERROR", "-cp", filepath.Join(j.dir, "*"), class}, args...)
+	all := append([]string{"-Xmx512M", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=ERROR", "-cp", j.ClassPath(), class}, args...)
 	return exec.CommandContext(ctx, "java", all...)
 }
+
+// ClassPath is the class path of a Java program that uses Kafka's jars.
+func (j Jars) ClassPath() string { return filepath.Join(j.dir, "*") }

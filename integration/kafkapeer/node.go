@@ -136,7 +136,7 @@ func (n *Node) start(ctx context.Context) error {
 		"-Dlog4j2.configurationFile=" + filepath.Join(n.cfg.Dir, "log4j2.yaml"),
 	}
 	jvm = append(jvm, n.cfg.JVM...)
-	n.cmd = exec.Command("java", append(jvm, "-cp", filepath.Join(n.jars.dir, "*"), "kafka.Kafka", n.properties())...)
+	n.cmd = exec.Command("java", append(jvm, "-cp", n.jars.ClassPath(), "kafka.Kafka", n.properties())...)
 	n.cmd.SysProcAttr = dieWithParent()
 	n.ready, n.exited = make(chan struct{}), make(chan struct{})
 	started := make(chan error)

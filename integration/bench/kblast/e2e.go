@@ -31,7 +31,14 @@ func endToEnd(o *options) {
 	valueBytes := max(o.recordBytes, 8)
 	batch, _ := newBatch(0, valueBytes)
 	t := &tail{meter: meter{o: o}, batch: batch, timeAt: len(batch) - 1 - valueBytes, producer: dial(o), fetcher: dial(o)}
-	end := t.endOffset()
+	var end int64
+	if _, code := listOffsets(o, t.fetcher, func(partition int, offset int64) {
+		if partition == 0 {
+			end = offset
+		}
+	}); code != 0 {
+		fail(fmt.Errorf("ask for the end of the topic %s: error code %d", o.topic, code))
+	}
 	inFlight := make(chan int64, 1<<20)
 	t.wg.Add(3)
 	go t.send(inFlight)
@@ -49,19 +56,6 @@ func endToEnd(o *options) {
 	fmt.Printf("%s e2e_consume rps=%.0f rec=%d n=%d broker_cpu_us/rec=%.1f broker_rss_MB=%d %s\n",
 		o.label, o.requestsPerSec, o.recordBytes, len(t.delivered.all), perRecord, to.brokerRSS, &t.delivered)
 	fmt.Printf("%s e2e_ack rps=%.0f rec=%d n=%d %s\n", o.label, o.requestsPerSec, o.recordBytes, len(t.acked.all), &t.acked)
-}
-
-// endOffset asks for the end of partition 0.
-func (t *tail) endOffset() int64 {
-	f := newFrame(keyListOffsets, verListOffsets, 64)
-	f.i32(-1)
-	f.i32(1)
-	f.str(t.o.topic)
-	f.i32(1)
-	f.i32(0)
-	f.i64(-1) // latest
-	body := call(t.fetcher, f.done())
-	return int64(be.Uint64(body[len(body)-8:]))
 }
 
 // send ends when stop is set.

@@ -91,8 +91,7 @@ func main() {
 	o := parseOptions()
 	if o.create {
 		createTopics(o, []string{o.topic})
-		// A broker of several nodes answers before every node knows the topic.
-		time.Sleep(300 * time.Millisecond)
+		awaitTopic(o)
 	}
 	switch o.mode {
 	case "produce":

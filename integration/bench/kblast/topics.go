@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -22,6 +23,48 @@ func createTopics(o *options, names []string) {
 			fail(fmt.Errorf("create topic %s: error code %d %s", name, code, message))
 		}
 	}
+}
+
+// awaitTopic waits until every partition of the topic serves. A broker may answer CreateTopics when the topic is
+// decided, and take it up a little later.
+func awaitTopic(o *options) {
+	c := dial(o)
+	defer c.Close()
+	const patience, pause = 10 * time.Second, 5 * time.Millisecond
+	for start := time.Now(); ; time.Sleep(pause) {
+		p, code := listOffsets(o, c, func(int, int64) {})
+		if code == 0 {
+			return
+		}
+		if time.Since(start) > patience {
+			fail(fmt.Errorf("partition %d of the new topic %s does not serve after %v: error code %d", p, o.topic, patience, code))
+		}
+	}
+}
+
+// listOffsets calls f with the end offset of each partition, up to the first that answers with an error, which it
+// returns.
+func listOffsets(o *options, c net.Conn, f func(partition int, end int64)) (partition, code int) {
+	const latest = -1
+	q := newFrame(keyListOffsets, verListOffsets, len(o.topic)+12*o.partitions)
+	q.i32(-1)
+	q.i32(1)
+	q.str(o.topic)
+	q.i32(o.partitions)
+	for p := range o.partitions {
+		q.i32(p)
+		q.i64(latest)
+	}
+	body := call(c, q.done())
+	body = body[4+2+len(o.topic)+4:]
+	for ; len(body) > 0; body = body[4+2+8+8:] {
+		partition, code = int(be.Uint32(body)), int(int16(be.Uint16(body[4:])))
+		if code != 0 {
+			return partition, code
+		}
+		f(partition, int64(be.Uint64(body[14:])))
+	}
+	return 0, 0
 }
 
 func createMany(o *options) {

@@ -40,8 +40,9 @@ type partition struct {
 	mu    sync.Mutex // guards what follows; held over the pwrite, which keeps the file in offset order
 	pos   int64      // end of the file
 	next  int64      // next offset
+	end   int64      // offset up to which fetches see: next, or with -sync what is durable
 	index []indexEntry
-	wake  chan struct{} // closed by the next append; fetches at the end wait for it
+	wake  chan struct{} // closed when end moves; fetches at the end wait for it
 	dirty bool          // in server.dirty
 	wait  []chan struct{}
 }
@@ -124,36 +125,41 @@ func (s *server) append(p *partition, records []byte) (base int64, code int16, d
 	if _, err := syscall.Pwrite(p.fd, records, start); err != nil {
 		return 0, errStorage, nil
 	}
-	switch s.sync {
-	case "group":
-		durable = s.enqueue(p)
-	case "each":
+	if s.sync == "group" {
+		return base, errNone, s.enqueue(p)
+	}
+	if s.sync == "each" {
 		must(syscall.Fdatasync(p.fd))
 	}
+	p.publish(p.next)
+	return base, errNone, nil
+}
+
+// publish shows fetches what lies below end. The caller holds p.mu.
+func (p *partition) publish(end int64) {
+	p.end = end
 	close(p.wake)
 	p.wake = make(chan struct{})
-	return base, errNone, durable
 }
 
 // find returns the range of the file that answers a fetch from offset of at most limit bytes (but at least one batch)
-// and the end offset. When there is nothing yet, wake is closed by the next append.
+// and the end offset. When there is nothing yet, wake is closed when there is.
 func (p *partition) find(offset, limit int64) (pos, n, end int64, wake chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	end = p.next
-	if offset >= end {
-		return 0, 0, end, p.wake
+	if offset >= p.end {
+		return 0, 0, p.end, p.wake
 	}
 	i := sort.Search(len(p.index), func(i int) bool { return p.index[i].base+int64(p.index[i].records) > offset })
 	pos = p.index[i].pos
 	for ; i < len(p.index); i++ {
 		e := p.index[i]
-		if n > 0 && n+int64(e.size) > limit {
+		if n > 0 && n+int64(e.size) > limit || e.base >= p.end {
 			break
 		}
 		n += int64(e.size)
 	}
-	return pos, n, end, nil
+	return pos, n, p.end, nil
 }
 
 // enqueue hands p to the flusher and returns what its next round closes. The caller holds p.mu.
@@ -187,10 +193,13 @@ func (s *server) flush() {
 			slots <- struct{}{}
 			wg.Go(func() {
 				p.mu.Lock()
-				waiting := p.wait
+				waiting, end := p.wait, p.next
 				p.wait, p.dirty = nil, false
 				p.mu.Unlock()
 				must(syscall.Fdatasync(p.fd))
+				p.mu.Lock()
+				p.publish(end)
+				p.mu.Unlock()
 				for _, w := range waiting {
 					close(w)
 				}

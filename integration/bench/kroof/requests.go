@@ -179,7 +179,7 @@ func (c *conn) listOffsets(d *decoder, e *encoder) {
 			i, timestamp := d.i32(), d.i64()
 			p := ps[i]
 			p.mu.Lock()
-			offset := p.next
+			offset := p.end
 			p.mu.Unlock()
 			if timestamp == earliest {
 				offset = 0
