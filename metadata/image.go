@@ -206,15 +206,6 @@ func (im *Image) ConfigResources(yield func(ConfigResource) bool) {
 // Features returns the finalized feature levels, without those of level 0. The map must not be changed.
 func (im *Image) Features() map[string]int16 { return im.features }
 
-// InternalTopic reports whether name is one of the topics that belong to a coordinator (rule 7.1.13).
-func InternalTopic(name string) bool {
-	switch name {
-	case "__consumer_offsets", "__transaction_state", "__share_group_state":
-		return true
-	}
-	return false
-}
-
 // Cell holds the current Image of one node. The zero Cell holds an empty Image.
 type Cell struct{ p atomic.Pointer[Image] }
 

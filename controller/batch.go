@@ -1,0 +1,67 @@
+package controller
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// call is a command on its way.
+type call struct {
+	ctx  context.Context
+	cmd  command
+	err  error      // of decide
+	done chan error // of capacity one
+}
+
+// batch is the calls that were decided together.
+type batch struct{ calls []*call }
+
+// release answers the calls: what they decided is committed and shown.
+func (b *batch) release() {
+	for _, c := range b.calls {
+		c.done <- c.err
+	}
+}
+
+// fail answers the calls with an error: what they decided may or may not come to pass.
+func (b *batch) fail(err error) {
+	for _, c := range b.calls {
+		c.done <- err
+	}
+}
+
+// decide decides calls from the front of the queue, and returns how many: those whose records fit one entry. Calls
+// whose caller has gone are not decided (rule 7.4.9).
+func (d *decision) decide(queue []*call) int {
+	for i, c := range queue {
+		if c.err = timedOut(c.ctx); c.err != nil {
+			continue
+		}
+		before := decision{head: d.head, records: d.records}
+		if c.err = c.cmd.decide(d); c.err != nil {
+			d.head, d.records = before.head, before.records
+		}
+		if len(d.records) >= maxRecords {
+			return i + 1
+		}
+	}
+	return len(queue)
+}
+
+// timedOut returns the error of a call whose context has ended, or nil.
+func timedOut(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return refuse(kerr.RequestTimedOut, "the controller did not get to it in time; it may still happen")
+	}
+	return refuse(kerr.RequestTimedOut, "the broker is stopping; it may still happen")
+}
+
+// entry returns the data of a Raft entry.
+func entry(records []metadata.Record) []byte { return metadata.EncodeRecords(nil, records) }

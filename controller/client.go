@@ -1,0 +1,100 @@
+package controller
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// Client is how a broker asks the controller for changes.
+//
+// A call returns after the metadata image of this node has the change and every subscriber has seen it: the caller's
+// next look at the metadata shows what it did. When its context ends first the error is REQUEST_TIMED_OUT, and the
+// change may still happen (rule 7.4.9); while this node is not the active controller it is NOT_CONTROLLER. All errors
+// wrap a *kerr.Error, and their text is fit for a client's eyes.
+type Client struct {
+	controller *Controller
+	node       metadata.BrokerID
+	epoch      atomic.Int64 // of the registration that RegisterBroker made last
+}
+
+// CreateTopics creates topics, or with validateOnly says what would become of them (rule 7.4). The results are in the
+// order of topics, and each topic stands for itself. The error is for the request as a whole.
+func (c *Client) CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) ([]CreatedTopic, error) {
+	cmd := &createTopics{topics: topics, validateOnly: validateOnly}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.results, nil
+}
+
+// DeleteTopics deletes the topics with the given ids (rule 7.5). The errors are in the order of ids, nil for a topic
+// that is gone now; the last result is for the request as a whole.
+func (c *Client) DeleteTopics(ctx context.Context, ids []metadata.UUID) ([]error, error) {
+	cmd := &deleteTopics{ids: ids}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.errs, nil
+}
+
+// CreatePartitions adds partitions to topics (rule 7.6). The errors are in the order of topics; the last result is for
+// the request as a whole.
+func (c *Client) CreatePartitions(ctx context.Context, topics []MorePartitions, validateOnly bool) ([]error, error) {
+	cmd := &createPartitions{topics: topics, validateOnly: validateOnly}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.errs, nil
+}
+
+// AlterConfigs changes dynamic configs, all of one resource or none (rule 7.7.6). The errors are in the order of
+// alterations.
+func (c *Client) AlterConfigs(ctx context.Context, alterations []ConfigAlteration, validateOnly bool) []error {
+	cmd := &alterConfigs{alterations: alterations, validateOnly: validateOnly}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		errs := make([]error, len(alterations))
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	return cmd.errs
+}
+
+// AllocateProducerIDs gives this broker a block of producer ids that nobody has had and nobody will: first and the
+// count-1 ids behind it (rule 4.5.6).
+func (c *Client) AllocateProducerIDs(ctx context.Context) (first int64, count int32, err error) {
+	cmd := &allocateProducerIDs{broker: c.node, epoch: c.epoch.Load()}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return 0, 0, err
+	}
+	return cmd.first, producerIDBlock, nil
+}
+
+// RegisterBroker makes or renews the registration of this node, which is fenced until its first Heartbeat. b.Epoch and
+// b.Fenced are not looked at. It returns the epoch of the registration.
+func (c *Client) RegisterBroker(ctx context.Context, b metadata.Broker) (epoch int64, err error) {
+	if err := c.controller.do(ctx, &registerBroker{broker: b}); err != nil {
+		return 0, err
+	}
+	// The epoch is the index of the record, which only the applied image knows.
+	r := c.controller.Image().Broker(b.ID)
+	if r == nil || r.Incarnation != b.Incarnation {
+		return 0, refuse(kerr.DuplicateBrokerRegistration, "broker %d was registered by another process at the same time", b.ID)
+	}
+	c.epoch.Store(r.Epoch)
+	return r.Epoch, nil
+}
+
+// Heartbeat says what state this broker wants to be in, and returns the state that it is in now.
+func (c *Client) Heartbeat(ctx context.Context, h Heartbeat) (BrokerState, error) {
+	cmd := &heartbeat{broker: c.node, epoch: c.epoch.Load(), want: h}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return BrokerState{}, err
+	}
+	return cmd.state, nil
+}

@@ -1,0 +1,57 @@
+package controller
+
+import (
+	"math/rand/v2"
+
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// Rules is what the controller needs to know of the cluster's configuration, and of nothing else. The functions are
+// pure, and called from the controller's goroutine.
+type Rules struct {
+	// NumPartitions and ReplicationFactor are what a new topic gets that does not say (rule 7.4.4).
+	NumPartitions     int32
+	ReplicationFactor int16
+	// ValidateTopicConfig looks at the complete set of a topic's overrides. Its error, which need not be a Kafka error,
+	// becomes INVALID_CONFIG.
+	ValidateTopicConfig func(overrides map[string]string) error
+	// ValidateConfig does the same for the resources that are not topics.
+	ValidateConfig func(r metadata.ConfigResource, overrides map[string]string) error
+}
+
+// maxRecords is how many records one request may write (rule 7.4.13): all of them become one Raft entry, which is sent,
+// written and applied as a whole.
+const maxRecords = 10_000
+
+// command is one request to the controller. It holds its arguments, and after decide its results.
+type command interface {
+	// decide looks at the cluster as d.head has it and calls d.write for what shall change. Its error refuses the
+	// request as a whole, and then nothing was written.
+	decide(d *decision) error
+}
+
+// decision is a batch of commands being decided against a private copy of the applied image, each seeing those before
+// it. It is pure: what it decides depends on nothing but base, the commands and the sources of chance.
+type decision struct {
+	rules Rules
+	head  *metadata.Image
+	// records is what the batch has written, in order. They become one Raft entry.
+	records []metadata.Record
+	chance  *rand.Rand           // for the placement of replicas
+	newID   func() metadata.UUID // for topics
+}
+
+// write changes the head.
+func (d *decision) write(records ...metadata.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	// The index of the entry is not known for certain yet. All that depends on it is the epoch of a broker that is
+	// registered in this very batch, which nobody was told.
+	head, err := d.head.Apply(d.head.Index, records...)
+	if err != nil {
+		return err
+	}
+	d.head, d.records = head, append(d.records, records...)
+	return nil
+}

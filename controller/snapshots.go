@@ -1,0 +1,51 @@
+package controller
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// maybeSnapshot has a snapshot written when the log has grown long.
+func (c *Controller) maybeSnapshot() {
+	if c.snapshotting || c.sinceSnapshot < max(snapshotBytes, c.snapshotSize) || c.index <= c.log.base {
+		return
+	}
+	c.snapshotting = true
+	c.disk.jobs.put(diskJob{snapshot: &snapshotJob{image: c.applied, index: c.index, term: c.term, conf: c.log.conf}})
+}
+
+// raftSnapshot is what is applied, for a member whose next entry is not in the log any more.
+func (c *Controller) raftSnapshot() (*raftpb.Snapshot, error) {
+	return &raftpb.Snapshot{
+		Data:     metadata.EncodeImage(nil, c.applied),
+		Metadata: &raftpb.SnapshotMetadata{ConfState: c.log.conf, Index: new(c.index), Term: new(c.term)},
+	}, nil
+}
+
+// install replaces the state by a snapshot that another member sent, and that the disk has.
+func (c *Controller) install(s *raftpb.Snapshot) error {
+	image, err := metadata.DecodeImage(s.GetData())
+	if err != nil {
+		return fmt.Errorf("read the snapshot that the active controller sent: %w", err)
+	}
+	m := s.GetMetadata()
+	c.applied, c.index, c.term = image, m.GetIndex(), m.GetTerm()
+	c.log.conf = m.GetConfState()
+	c.log.install(c.index, c.term)
+	if c.public {
+		c.publisher.show(c.applied, nil)
+	}
+	return nil
+}
+
+// unmarshal reads a change of the quorum.
+func unmarshal(e *raftpb.Entry, change proto.Message) error {
+	if err := proto.Unmarshal(e.GetData(), change); err != nil {
+		return fmt.Errorf("read the change of voters in entry %d of the controller's log: %w", e.GetIndex(), err)
+	}
+	return nil
+}
