@@ -2,6 +2,7 @@ package log
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -89,16 +90,15 @@ func WriteCheckpoint(fsys vfs.FS, dir, name string, offsets map[TopicPartition]i
 }
 
 func formatCheckpoint(offsets map[TopicPartition]int64) []byte {
-	tps := make([]TopicPartition, 0, len(offsets))
-	for tp := range offsets {
-		tps = append(tps, tp)
-	}
-	slices.SortFunc(tps, TopicPartition.Compare)
-	b := appendTextHeader(nil, len(tps))
-	for _, tp := range tps {
+	b := appendTextHeader(nil, len(offsets))
+	for _, tp := range sortedKeys(offsets) {
 		b = appendCheckpointRow(b, tp, offsets[tp])
 	}
 	return b
+}
+
+func sortedKeys(offsets map[TopicPartition]int64) []TopicPartition {
+	return slices.SortedFunc(maps.Keys(offsets), TopicPartition.Compare)
 }
 
 func appendCheckpointRow(b []byte, tp TopicPartition, offset int64) []byte {

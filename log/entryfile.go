@@ -42,6 +42,8 @@ type entryFile struct {
 	// check verifies one entry against the one before it (nil for the first) when a file that was found on disk is
 	// first searched.
 	check func(prev, entry []byte) error
+	// readOnly opens the file without the wish to write it.
+	readOnly bool
 
 	verified atomic.Bool // the entries were written by this process, or checked
 	// scratch is a one-place cache of the block for searches in the file, so that a lookup allocates nothing.
@@ -98,7 +100,11 @@ func (f *entryFile) handle() (vfs.File, error) {
 	if file != nil {
 		return file, nil
 	}
-	opened, err := f.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	flags := os.O_RDWR | os.O_CREATE
+	if f.readOnly {
+		flags = os.O_RDONLY
+	}
+	opened, err := f.fs.OpenFile(path, flags, 0o644)
 	if err != nil {
 		return nil, err
 	}

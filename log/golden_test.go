@@ -2,7 +2,6 @@ package log
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -162,47 +161,6 @@ func checkTimeEntries(t *testing.T, name string, entries []timeEntry) {
 	}
 }
 
-// TestKafkaIndexDumps compares what we read in indexes with what Kafka's dump tool prints.
-func TestKafkaIndexDumps(t *testing.T) {
-	dir := kafkaTree(t, "clean-shutdown")
-	for _, dump := range []string{"plain-0.index.txt", "plain-0.timeindex.txt", "logappend-0.timeindex.txt", "txn-0.txnindex.txt", "txn-0.snapshot.txt"} {
-		for file, want := range kafkaDump(t, dump) {
-			name := filepath.Join(dir, file)
-			var got []string
-			switch filepath.Ext(name) {
-			case ".index":
-				x, err := openOffsetIndex(vfs.OS(), name, baseOf(t, name), 8192, 1<<20)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, e := range offsetEntries(t, x) {
-					got = append(got, fmt.Sprintf("offset: %d position: %d", e.Offset, e.Position))
-				}
-				x.close()
-			case ".timeindex":
-				x, err := openTimeIndex(vfs.OS(), name, baseOf(t, name), 8192)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, e := range timeEntries(t, x) {
-					got = append(got, fmt.Sprintf("timestamp: %d offset: %d", e.Timestamp, e.Offset))
-				}
-				x.close()
-			case ".txnindex":
-				for _, e := range txnEntries(t, name) {
-					got = append(got, fmt.Sprintf("version: 0 producerId: %d firstOffset: %d lastOffset: %d lastStableOffset: %d",
-						e.ProducerID, e.FirstOffset, e.LastOffset, e.LastStableOffset))
-				}
-			case ".snapshot":
-				got = snapshotDump(t, name)
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("%s:\n%s\nbut Kafka's tool says\n%s", file, strings.Join(got, "\n"), strings.Join(want, "\n"))
-			}
-		}
-	}
-}
-
 func txnEntries(t testing.TB, name string) []AbortedTxn {
 	t.Helper()
 	x, err := openTxnIndex(vfs.OS(), name, baseOf(t, name))
@@ -215,30 +173,6 @@ func txnEntries(t testing.TB, name string) []AbortedTxn {
 		t.Fatal(err)
 	}
 	return txns
-}
-
-// snapshotDump prints a snapshot as Kafka's tool does.
-func snapshotDump(t testing.TB, name string) []string {
-	t.Helper()
-	entries, err := readSnapshot(vfs.OS(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines []string
-	for _, e := range entries {
-		txn := "OptionalLong.empty"
-		if e.TxnFirstOffset >= 0 {
-			txn = fmt.Sprintf("OptionalLong[%d]", e.TxnFirstOffset)
-		}
-		line := fmt.Sprintf("producerId: %d producerEpoch: %d coordinatorEpoch: %d currentTxnFirstOffset: %s lastTimestamp: %d",
-			e.ProducerID, e.Epoch, e.CoordinatorEpoch, txn, e.LastTimestamp)
-		if e.LastOffset >= 0 {
-			line += fmt.Sprintf(" firstSequence: %d lastSequence: %d lastOffset: %d offsetDelta: %d timestamp: %d",
-				subSequence(e.LastSequence, e.OffsetDelta), e.LastSequence, e.LastOffset, e.OffsetDelta, e.LastTimestamp)
-		}
-		lines = append(lines, line)
-	}
-	return lines
 }
 
 // TestKafkaTxnIndexes compares every .txnindex with the manifest, and writes it again.

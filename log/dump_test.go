@@ -1,0 +1,135 @@
+package log
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kbroker/kbroker/internal/vfs"
+)
+
+// dumpLines returns what Dump prints for a file, by line, without the first that names it.
+func dumpLines(t testing.TB, fsys vfs.FS, name string, o DumpOptions) ([]string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := Dump(&out, fsys, name, o)
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if !o.JSON && len(lines) > 0 {
+		lines = lines[1:]
+	}
+	return lines, err
+}
+
+// TestDumpIsKafkas compares our dump of Kafka's files with the dump of Kafka's own tool.
+func TestDumpIsKafkas(t *testing.T) {
+	for tree, dumps := range map[string][]string{
+		"clean-shutdown": {"plain-0.index.txt", "plain-0.timeindex.txt", "logappend-0.timeindex.txt", "txn-0.txnindex.txt", "txn-0.snapshot.txt"},
+		"sigkill":        {"unclean-plain-0.indexes.txt"},
+	} {
+		dir := kafkaTree(t, tree)
+		for _, dump := range dumps {
+			for file, want := range kafkaDump(t, dump) {
+				got, err := dumpLines(t, vfs.OS(), filepath.Join(dir, file), DumpOptions{})
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("%s: %v\n%s\nbut Kafka's tool says\n%s", file, err, strings.Join(got, "\n"), strings.Join(want, "\n"))
+				}
+			}
+		}
+	}
+}
+
+// notDumped are the files of Kafka's that we have no use for: the lock, and what belongs to its controller.
+var notDumped = []string{".lock", "bootstrap.checkpoint", "quorum-state"}
+
+// TestDumpReadsEveryFile dumps all files of Kafka's data directories, as text and as JSON, and finds only the damage
+// that was done on purpose.
+func TestDumpReadsEveryFile(t *testing.T) {
+	damaged := map[string]bool{
+		"torn-tail/plain-1/00000000000000000000.timeindex": true,
+		"torn-tail/txn-0/00000000000000001241.snapshot":    true,
+	}
+	for _, tree := range kafkaTrees {
+		dir := kafkaTree(t, tree)
+		for _, name := range slices.Concat(glob(t, dir, "*/*"), glob(t, dir, "*")) {
+			short, err := filepath.Rel(dir, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch info, err := os.Stat(name); {
+			case err != nil:
+				t.Fatal(err)
+			case info.IsDir() || strings.Contains(name, ".log") || slices.Contains(notDumped, filepath.Base(name)):
+				continue
+			}
+			text, err := dumpLines(t, vfs.OS(), name, DumpOptions{})
+			if damaged[tree+"/"+filepath.ToSlash(short)] {
+				if last := text[len(text)-1]; !errors.Is(err, ErrCorrupt) || !strings.HasPrefix(last, "problem: ") {
+					t.Errorf("%s %s: the damage is not reported: %v, %q", tree, short, err, last)
+				}
+			} else if err != nil {
+				t.Errorf("%s %s: %v", tree, short, err)
+			}
+			lines, _ := dumpLines(t, vfs.OS(), name, DumpOptions{JSON: true})
+			for _, line := range lines {
+				var row map[string]any
+				if line == "" {
+					continue
+				}
+				if err := json.Unmarshal([]byte(line), &row); err != nil || row["file"] != name || row["type"] == nil {
+					t.Errorf("%s %s: %q: %v", tree, short, line, err)
+				}
+			}
+		}
+	}
+}
+
+// TestDumpOfOurFiles prints the files that Kafka does not have, and JSON.
+func TestDumpOfOurFiles(t *testing.T) {
+	disk := newSimDisk(t)
+	m := openMarks(t, disk)
+	m.set(m.slot(markKey(1, 7)), 42)
+	m.set(m.slot(markKey(2, 0)), 43)
+	if _, err := m.write(); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteMetaProperties(disk, "/d", MetaProperties{ClusterID: "c", NodeID: 3, DirectoryID: testID, Format: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSnapshot(disk, "/d/5.snapshot", []snapshotEntry{{1, 2, -1, -1, 0, 6, 7, -1}, {8, 2, 5, 9, 1, 6, -1, 4}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][2]string{
+		"/d/" + marksFile: {
+			"slot: 0 topic_id: AQAAAAAAAAAAAAAAAAAAAA partition: 7 durableEnd: 42\nslot: 1 topic_id: AgAAAAAAAAAAAAAAAAAAAA partition: 0 durableEnd: 43",
+			`{"file":"/d/kbroker-durable-marks","type":"durable-mark","slot":0,"topic_id":"AQAAAAAAAAAAAAAAAAAAAA","partition":7,"durableEnd":42}` + "\n" +
+				`{"file":"/d/kbroker-durable-marks","type":"durable-mark","slot":1,"topic_id":"AgAAAAAAAAAAAAAAAAAAAA","partition":0,"durableEnd":43}`,
+		},
+		"/d/" + metaPropertiesFile: {
+			"cluster.id: c node.id: 3 directory.id: AQIDBAUGBwgJCgsMDQ4PEA kbroker.format: 1",
+			`{"file":"/d/meta.properties","type":"meta-properties","cluster.id":"c","node.id":3,"directory.id":"AQIDBAUGBwgJCgsMDQ4PEA","kbroker.format":1}`,
+		},
+		"/d/5.snapshot": {
+			"producerId: 1 producerEpoch: 2 coordinatorEpoch: 7 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: 6\n" +
+				"producerId: 8 producerEpoch: 2 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong[4] lastTimestamp: 6 firstSequence: 4 lastSequence: 5 lastOffset: 9 offsetDelta: 1 timestamp: 6",
+			`{"file":"/d/5.snapshot","type":"producer","producerId":1,"producerEpoch":2,"coordinatorEpoch":7,"currentTxnFirstOffset":null,"lastTimestamp":6}` + "\n" +
+				`{"file":"/d/5.snapshot","type":"producer","producerId":8,"producerEpoch":2,"coordinatorEpoch":-1,"currentTxnFirstOffset":4,"lastTimestamp":6,"firstSequence":4,"lastSequence":5,"lastOffset":9,"offsetDelta":1,"timestamp":6}`,
+		},
+	} {
+		for i, o := range []DumpOptions{{}, {JSON: true}} {
+			if got, err := dumpLines(t, disk, name, o); err != nil || strings.Join(got, "\n") != want[i] {
+				t.Errorf("%s: %v\n%s\nnot\n%s", name, err, strings.Join(got, "\n"), want[i])
+			}
+		}
+	}
+	if err := Dump(&bytes.Buffer{}, disk, "/d/photo.jpg", DumpOptions{}); err == nil {
+		t.Error("a photo was dumped")
+	}
+	if err := Dump(&bytes.Buffer{}, disk, "/d/6.index", DumpOptions{}); !isNotExist(err) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
