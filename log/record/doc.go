@@ -1,0 +1,38 @@
+// Package record is Kafka's RecordBatch format, version 2 ("magic 2"): viewing it, checking it, rewriting it, building
+// it and searching in it. Message sets of the older formats 0 and 1 are recognised only to be refused (rule 2.6.1).
+//
+// # What it guarantees
+//
+//   - A [Batch] is a view of bytes that somebody else owns. Reading a field never copies and never allocates.
+//   - [Validate] looks at every byte of a produced batch before it may reach a log: header, checksum, compressed
+//     payload and each record (rules 2.4.1 to 2.4.13). What it lets through, every Kafka client can read. It rewrites in
+//     place what the leader has to rewrite (rules 2.5.2 and 2.5.3); only another compression.type makes it build a new
+//     batch (rule 2.5.4). An uncompressed batch costs one checksum, one walk and no allocation.
+//   - Hostile input costs bounded memory and bounded time. Compressed payloads are decompressed as a stream through a
+//     small window, and only so far (minTotal and minWhole say how far and why). A [Codecs] bounds how many decompressors are at work at once.
+//   - Nothing here keeps state of its own: pools and codecs belong to a [Codecs] value, which the broker owns, and
+//     buffers to a [Scratch], which the caller owns.
+//
+// # Layout of a batch
+//
+// All integers are big endian. The header is [HeaderSize] bytes long (rule 2.1):
+//
+//	at size field
+//	 0    8 baseOffset            given by the leader
+//	 8    4 batchLength           bytes after this field
+//	12    4 partitionLeaderEpoch  given by the leader
+//	16    1 magic                 2
+//	17    4 crc                   CRC-32C of everything from byte 21 on
+//	21    2 attributes
+//	23    4 lastOffsetDelta
+//	27    8 baseTimestamp         the delete horizon when attribute bit 6 is set
+//	35    8 maxTimestamp
+//	43    8 producerId            -1 without one
+//	51    2 producerEpoch         -1 without one
+//	53    4 baseSequence          -1 without one
+//	57    4 recordCount
+//	61      records, compressed as one block when the codec is not "none"
+//
+// Because the checksum begins at byte 21, the leader gives offsets and its epoch without computing it anew (rule
+// 2.1.1).
+package record

@@ -1,0 +1,23 @@
+package record
+
+import (
+	"bytes"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// gzipReader decompresses gzip (RFC 1952), one member or several after each other.
+type gzipReader struct {
+	src bytes.Reader
+	gz  gzip.Reader
+}
+
+func (r *gzipReader) reset(src []byte, _ limits) error {
+	r.src.Reset(src)
+	if src == nil {
+		return nil
+	}
+	return cut(r.gz.Reset(&r.src))
+}
+
+func (r *gzipReader) Read(p []byte) (int, error) { return r.gz.Read(p) }
