@@ -79,12 +79,13 @@ func (c *EpochCache) EpochFor(offset int64) (int32, bool) {
 }
 
 // EndOffsetFor answers OffsetForLeaderEpoch and finds where two logs diverge (rules 6.8.2 and 6.8.3): the largest epoch
-// ≤ epoch, and the offset at which it ends. logEnd is the log end offset. (-1, -1) means unknown.
+// ≤ epoch, and the offset at which it ends. logEnd is the log end offset. (-1, -1) means unknown; so does epoch -1, with
+// which a replica says that it has none.
 func (c *EpochCache) EndOffsetFor(epoch int32, logEnd int64) (int32, int64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	n := len(c.entries)
-	if n == 0 || epoch < 0 || epoch > c.entries[n-1].Epoch {
+	if n == 0 || epoch == -1 || epoch > c.entries[n-1].Epoch {
 		return -1, -1
 	}
 	if epoch == c.entries[n-1].Epoch {

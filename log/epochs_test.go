@@ -27,6 +27,7 @@ func TestEndOffsetFor(t *testing.T) {
 		{-1, -1, -1}, // a follower without any
 		{1, 1, 10},   // below the first: echoed, with its start
 		{0, 0, 10},
+		{-2, -2, 10}, // also when it is nonsense (seen on Kafka 4.3.1)
 		{2, 2, 30},
 		{3, 2, 30}, // between: the one below, with the start of the next
 		{4, 2, 30},
