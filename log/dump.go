@@ -27,6 +27,7 @@ var dumpKinds = []struct {
 	suffix string
 	dump   func(d *dumper, name string) error
 }{
+	{".log", (*dumper).segment},
 	{".timeindex", (*dumper).timeIndex},
 	{".txnindex", (*dumper).txnIndex},
 	{".index", (*dumper).offsetIndex},

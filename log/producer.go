@@ -1,6 +1,10 @@
 package log
 
-import "time"
+import (
+	"time"
+
+	"github.com/kbroker/kbroker/log/record"
+)
 
 const (
 	// cachedBatches is how many of a producer's newest batches are remembered, so that a client with five requests in
@@ -124,7 +128,7 @@ func (e *producerEntry) duplicate(b *producerBatch) *batchMeta {
 	if e.epoch != b.Epoch || b.BaseSequence < 0 {
 		return nil
 	}
-	last := addSequence(b.BaseSequence, b.LastOffsetDelta)
+	last := record.AddSequence(b.BaseSequence, b.LastOffsetDelta)
 	for i := range e.nBatches {
 		m := &e.batches[(e.firstBatch+i)%cachedBatches]
 		if m.LastSeq == last && m.firstSeq() == b.BaseSequence {
@@ -242,7 +246,7 @@ func (s *producerState) update(b *producerBatch, baseOffset, now int64, u *produ
 		lastOffset := baseOffset + int64(b.LastOffsetDelta)
 		e.addBatch(batchMeta{
 			LastOffset: lastOffset, Timestamp: b.MaxTimestamp,
-			LastSeq: addSequence(b.BaseSequence, b.LastOffsetDelta), OffsetDelta: b.LastOffsetDelta,
+			LastSeq: record.AddSequence(b.BaseSequence, b.LastOffsetDelta), OffsetDelta: b.LastOffsetDelta,
 		})
 		if b.Transactional && e.txnFirstOffset < 0 {
 			e.txnFirstOffset, u.began = baseOffset, true

@@ -4,17 +4,12 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/log/record"
 )
 
-// Sequence numbers of idempotent producers run from 0 to 2^31−1 and then from 0 again (rules 2.1.4 and 4.1.2).
-
-const sequenceMask = 1<<31 - 1
-
-// addSequence returns the sequence n ≥ 0 after seq.
-func addSequence(seq, n int32) int32 { return int32((uint32(seq) + uint32(n)) & sequenceMask) }
-
-// subSequence returns the sequence n ≥ 0 before seq.
-func subSequence(seq, n int32) int32 { return int32((uint32(seq) - uint32(n)) & sequenceMask) }
+// subSequence returns the sequence n ≥ 0 before seq: the reverse of record.AddSequence (rule 4.1.2).
+func subSequence(seq, n int32) int32 { return int32((uint32(seq) - uint32(n)) & 0x7fffffff) }
 
 // inSequence reports whether first is the sequence that follows last; last is -1 when there is none, then it must be 0
 // (rule 4.2.5).
@@ -22,7 +17,7 @@ func inSequence(last, first int32) bool {
 	if last < 0 {
 		return first == 0
 	}
-	return first == addSequence(last, 1)
+	return first == record.AddSequence(last, 1)
 }
 
 // check decides whether batch b may be appended now, in the order of rule 4.2.8a. For a duplicate it returns the old
@@ -83,7 +78,7 @@ func (s *producerState) checkSequence(e *producerEntry, b *producerBatch) error 
 		if e.nBatches == 0 {
 			return outOfOrder(0)
 		}
-		return outOfOrder(addSequence(e.lastSeq(), 1))
+		return outOfOrder(record.AddSequence(e.lastSeq(), 1))
 	}
 	return nil
 }
