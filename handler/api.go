@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/metadata"
 )
@@ -23,6 +24,7 @@ type Session struct {
 	RemoteHost   string // IP address of the peer, for authorization
 	Remote       net.Addr
 	Local        net.Addr // address the client dialled; metadata answers with it on one node
+	ServerName   string   // name that the client asked for in its TLS handshake (SNI); empty without one
 	ListenerName string
 	Software     Software
 }
@@ -80,6 +82,8 @@ func (d *Deps) allowed(c *Context, op acl.Operation, res acl.ResourceType, name 
 type Deps struct {
 	NodeID     metadata.BrokerID
 	Metadata   *metadata.Cell
+	Controller *controller.Client
+	Admin      Admin
 	Authorizer acl.Authorizer
 	Logger     *slog.Logger
 }

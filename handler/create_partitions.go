@@ -1,0 +1,73 @@
+package handler
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// createPartitionsAPI serves CreatePartitions (key 37, versions 0 to 3; rule 7.6).
+func createPartitionsAPI(d *Deps) API {
+	return api(0, 3, []Check{{acl.Topic, acl.Alter}}, d.createPartitions)
+}
+
+func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *kmsg.CreatePartitionsResponse {
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	row := func(topic string, code int16, message *string) {
+		r := kmsg.NewCreatePartitionsResponseTopic()
+		r.Topic, r.ErrorCode, r.ErrorMessage = topic, code, message
+		resp.Topics = append(resp.Topics, r)
+	}
+	ctx, cancel, ok := adminContext(c, req.TimeoutMillis)
+	if !ok {
+		for _, t := range req.Topics {
+			row(t.Topic, kerr.RequestTimedOut.Code, nil)
+		}
+		return resp
+	}
+	defer cancel()
+	times := make(map[string]int, len(req.Topics))
+	for _, t := range req.Topics {
+		times[t.Topic]++
+	}
+	var wanted []controller.MorePartitions
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		switch n := times[t.Topic]; {
+		case n == 0: // told already
+		case n > 1:
+			times[t.Topic] = 0
+			row(t.Topic, kerr.InvalidRequest.Code, new("the request names this topic more than once"))
+		case !d.allowed(c, acl.Alter, acl.Topic, t.Topic):
+			row(t.Topic, kerr.TopicAuthorizationFailed.Code, nil)
+		default:
+			wanted = append(wanted, morePartitions(t))
+		}
+	}
+	errs, err := d.Controller.CreatePartitions(ctx, wanted, req.ValidateOnly)
+	for i, t := range wanted {
+		if err == nil {
+			code, message := d.explain(c, errs[i])
+			row(t.Topic, code, message)
+			continue
+		}
+		code, message := d.explain(c, err)
+		row(t.Topic, code, message)
+	}
+	return resp
+}
+
+// morePartitions puts a topic of the request into the controller's terms.
+func morePartitions(t *kmsg.CreatePartitionsRequestTopic) controller.MorePartitions {
+	m := controller.MorePartitions{Topic: t.Topic, Count: t.Count}
+	if t.Assignment != nil {
+		m.Assignments = make([][]metadata.BrokerID, len(t.Assignment))
+		for i, a := range t.Assignment {
+			m.Assignments[i] = a.Replicas
+		}
+	}
+	return m
+}
