@@ -14,11 +14,6 @@ type osFS struct {
 	vectors sync.Pool
 }
 
-// OS returns the file system of the operating system.
-func OS() FS {
-	return &osFS{}
-}
-
 // osFile is an open file of osFS. System calls that package os lacks go through conn, which holds the descriptor
 // open for the length of the call: a descriptor taken with Fd could be closed and reused meanwhile, and the write
 // would then land in somebody else's file.

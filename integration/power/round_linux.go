@@ -1,0 +1,237 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The topics of a round. Beside them each cycle makes one of its own, so that directories and first segments are made
+// under load, and deletes the one of the cycle before the last.
+const (
+	sharedTopic      = "shared" // for idempotent producers, which live as long as the round
+	sharedPartitions = 4
+	leaderTopic      = "leader" // for producers with acks=1
+	leaderPartitions = 2
+	cyclePartitions  = 2
+	idempotents      = 3
+)
+
+// strike ends the running broker somehow and leaves the disk ready for the next start.
+type strike func(r *round) error
+
+// round is some cycles of load, strike, restart and full read, on one disk.
+type round struct {
+	broker *broker
+	disk   *disk
+	strike strike
+	names  string // journal of names, see names_linux.go; empty if the broker writes none
+	ledger *ledger
+	rng    *rand.Rand
+	shared []*producer
+	// found is what is wrong; a broken broker ends the round early.
+	found  findings
+	cycles int // done
+}
+
+// newRound makes a disk below dir and the producers that live through the round.
+func newRound(dir string, p *program, s strike, names string, seed uint64) (*round, error) {
+	d, err := newDisk(dir, 1<<30)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	r := &round{
+		broker: &broker{
+			program: p, data: filepath.Join(d.dir, "data"), addr: addr,
+			options: []string{"log.segment.bytes=1048576", "auto.create.topics.enable=false"},
+		},
+		disk: d, strike: s, names: names, ledger: newLedger(), rng: rand.New(rand.NewPCG(seed, 0)),
+	}
+	var targets []partition
+	for id := range int32(sharedPartitions) {
+		targets = append(targets, partition{sharedTopic, id})
+	}
+	for k := range uint64(idempotents) {
+		p, err := newProducer(k, true, addr, r.ledger, r.fork(), targets...)
+		if err != nil {
+			return nil, err
+		}
+		r.shared = append(r.shared, p)
+	}
+	return r, nil
+}
+
+// fork returns a random source of its own for another goroutine.
+func (r *round) fork() *rand.Rand { return rand.New(rand.NewPCG(r.rng.Uint64(), r.rng.Uint64())) }
+
+// close kills what runs and deletes the disk.
+func (r *round) close() error {
+	r.broker.kill()
+	for _, p := range r.shared {
+		p.client.Close()
+	}
+	return r.disk.remove()
+}
+
+// run does n cycles, or fewer if something is found, and a clean stop and start at the end. Its error is about the
+// harness; what is wrong with the broker is in r.found.
+func (r *round) run(ctx context.Context, n int) error {
+	if err := r.broker.start(ctx); err != nil {
+		return err // on an empty directory: nothing can be concluded from it
+	}
+	for _, topic := range []struct {
+		name       string
+		partitions int32
+	}{{sharedTopic, sharedPartitions}, {leaderTopic, leaderPartitions}} {
+		if err := r.createTopic(ctx, topic.name, topic.partitions); err != nil {
+			return err
+		}
+	}
+	for r.cycles < n {
+		if err := r.cycle(ctx); err != nil {
+			return fmt.Errorf("cycle %d: %w", r.cycles, err)
+		}
+		if r.restartAndRead(ctx); r.found.wrong() > 0 {
+			return nil
+		}
+		r.cycles++
+	}
+	if err := r.broker.stop(); err != nil {
+		r.found.add(&r.found.Other, "%v", err)
+		return nil
+	}
+	r.restartAndRead(ctx)
+	return nil
+}
+
+// cycle puts load on the broker and strikes in the middle of it.
+func (r *round) cycle(ctx context.Context) error {
+	topic := cycleTopic(r.cycles)
+	if err := r.createTopic(ctx, topic, cyclePartitions); err != nil {
+		return err
+	}
+	leader, err := newProducer(uint64(1000+r.cycles), false, r.broker.addr, r.ledger, r.fork(),
+		partition{leaderTopic, 0}, partition{leaderTopic, 1}, partition{topic, 0}, partition{topic, 1})
+	if err != nil {
+		return err
+	}
+	defer leader.client.Close()
+	loadCtx, stopLoad := context.WithCancel(ctx)
+	var load sync.WaitGroup
+	defer load.Wait()
+	defer stopLoad()
+	before := r.ledger.ackedCount()
+	for _, p := range append([]*producer{leader}, r.shared...) {
+		load.Go(func() { p.run(loadCtx) })
+	}
+	time.Sleep(time.Duration(100+r.rng.IntN(800)) * time.Millisecond)
+	if err := r.strike(r); err != nil {
+		return err
+	}
+	if r.ledger.ackedCount() == before {
+		return errors.New("nothing was acknowledged before the strike, so it can't show anything")
+	}
+	return nil
+}
+
+func cycleTopic(cycle int) string { return fmt.Sprintf("cycle-%d", cycle) }
+
+// restartAndRead starts the broker again, lets producers finish, reads everything, and deletes an old topic.
+func (r *round) restartAndRead(ctx context.Context) {
+	f := &r.found
+	if err := r.broker.start(ctx); err != nil {
+		f.add(&f.Other, "no start after the strike: %v", err)
+		return
+	}
+	for _, p := range r.shared {
+		if err := p.drain(ctx); err != nil {
+			f.add(&f.Other, "%v", err)
+		}
+	}
+	if err := r.ledger.check(ctx, r.broker.addr, f); err != nil {
+		f.add(&f.Other, "%v", err)
+	}
+	if old := r.cycles - 1; old >= 0 && f.wrong() == 0 {
+		if err := r.deleteTopic(ctx, cycleTopic(old)); err != nil {
+			f.add(&f.Other, "%v", err)
+		}
+	}
+}
+
+// admin calls fn with an admin client.
+func (r *round) admin(ctx context.Context, fn func(ctx context.Context, admin *kadm.Client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.addr))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return fn(ctx, kadm.NewClient(client))
+}
+
+func (r *round) createTopic(ctx context.Context, topic string, partitions int32) error {
+	err := r.admin(ctx, func(ctx context.Context, admin *kadm.Client) error {
+		_, err := admin.CreateTopic(ctx, partitions, 1, nil, topic)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("creating topic %s: %w", topic, err)
+	}
+	r.ledger.addTopic(topic, partitions)
+	return nil
+}
+
+func (r *round) deleteTopic(ctx context.Context, topic string) error {
+	r.ledger.dropTopic(topic)
+	err := r.admin(ctx, func(ctx context.Context, admin *kadm.Client) error {
+		_, err := admin.DeleteTopic(ctx, topic)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("deleting topic %s: %w", topic, err)
+	}
+	return nil
+}
+
+// cutPower is the strike that only synced data survives: the journal is written out first or not, the process dies
+// before or after.
+func cutPower(r *round) error {
+	how := uint32(cutAtOnce)
+	if r.rng.IntN(3) == 0 {
+		how = cutAfterJournal
+	}
+	if r.rng.IntN(2) == 0 {
+		r.broker.kill()
+	}
+	if err := r.disk.cut(how); err != nil {
+		return err
+	}
+	time.Sleep(time.Duration(r.rng.IntN(20)) * time.Millisecond) // acknowledgements that must not come
+	r.broker.kill()
+	if err := errors.Join(r.disk.unmount(), r.disk.mount()); err != nil {
+		return err
+	}
+	if r.names == "" {
+		return nil
+	}
+	_, err := takeBackNames(r.names)
+	return err
+}
+
+// killProcess is the strike that everything written survives.
+func killProcess(r *round) error {
+	r.broker.kill()
+	return nil
+}
