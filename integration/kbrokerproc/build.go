@@ -19,9 +19,9 @@ const BinaryVariable = "KBROKER_BINARY"
 
 // Build builds kbroker and returns the path of the binary, which lies in the user's cache, where every build replaces
 // the last one at once and Go's build cache makes it quick. Environment variable KBROKER_BINARY names one to use
-// instead. It must be called inside the source tree.
-func Build(ctx context.Context) (string, error) {
-	if path := os.Getenv(BinaryVariable); path != "" {
+// instead, unless build tags are asked for. It must be called inside the source tree.
+func Build(ctx context.Context, tags ...string) (string, error) {
+	if path := os.Getenv(BinaryVariable); path != "" && len(tags) == 0 {
 		return path, nil
 	}
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
@@ -38,12 +38,12 @@ func Build(ctx context.Context) (string, error) {
 	}
 	// One name per source tree, since several may be tested at once on one machine.
 	name := strings.NewReplacer("/", "-", `\`, "-", ":", "-").Replace(strings.TrimSpace(string(root)))
-	binary := filepath.Join(dir, "kbroker"+name)
+	binary := filepath.Join(dir, strings.Join(append([]string{"kbroker"}, tags...), "+")+name)
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
 	fresh := fmt.Sprintf("%s.%d", binary, os.Getpid())
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", fresh, "./cmd/kbroker")
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", fresh, "./cmd/kbroker")
 	cmd.Dir = strings.TrimSpace(string(root))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 	"unsafe"
 
@@ -17,9 +16,9 @@ type disk struct {
 	image, dir string
 }
 
-// newDisk makes and mounts a file system of size bytes below dir. The image is sparse.
-func newDisk(dir string, size int64) (*disk, error) {
-	d := &disk{image: filepath.Join(dir, "disk.img"), dir: filepath.Join(dir, "disk")}
+// newDisk makes a file system of size bytes in a sparse file image and mounts it on dir.
+func newDisk(image, dir string, size int64) (*disk, error) {
+	d := &disk{image: image, dir: dir}
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return nil, err
 	}

@@ -1,11 +1,15 @@
 package power
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/kbroker/kbroker/integration/kbrokerproc"
 )
 
 var (
@@ -16,52 +20,49 @@ var (
 )
 
 // Both builds of the broker, made once.
-var shipped, control *program
+var shipped, control string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(func() int {
-		if os.Geteuid() != 0 {
-			fmt.Fprintln(os.Stderr, "integration/power mounts file systems: run it as root")
-			return 1
-		}
-		dir, err := os.MkdirTemp("", "power")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			shipped, err = build(dir, "")
-		}
-		if err == nil {
-			control, err = build(dir, "negativecontrol")
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
+	if os.Geteuid() != 0 {
+		fail(errors.New("integration/power mounts file systems: run it as root"))
+	}
+	var err1, err2 error
+	shipped, err1 = kbrokerproc.Build(context.Background())
+	control, err2 = kbrokerproc.Build(context.Background(), "negativecontrol")
+	if err := errors.Join(err1, err2); err != nil {
+		fail(err)
+	}
+	os.Exit(m.Run())
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // kind is one way to run rounds.
 type kind struct {
-	name    string
-	program *program
-	strike  strike
-	names   bool // take back names that were not synced
-	seed    uint64
+	name   string
+	binary string
+	env    []string
+	strike strike
+	names  bool // take back names that were not synced
 }
 
 // start makes round number of a kind on a disk of its own.
 func (k *kind) start(t *testing.T, number int) *round {
 	t.Helper()
-	dir, p, names := t.TempDir(), k.program, ""
+	dir, env, names := t.TempDir(), k.env, ""
 	if k.names {
 		names = filepath.Join(dir, "names")
-		p = p.with("KBROKER_NAMES=" + names)
+		env = append(env, "KBROKER_NAMES="+names)
 	}
-	r, err := newRound(dir, p, k.strike, names, k.seed<<16+uint64(number))
+	r, err := newRound(t.Context(), dir, k.binary, env, k.strike, *seed<<16+uint64(number))
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.names = names
 	t.Cleanup(func() {
 		if err := r.close(); err != nil {
 			t.Error(err)
@@ -74,7 +75,7 @@ func (k *kind) start(t *testing.T, number int) *round {
 func (k *kind) prove(t *testing.T) {
 	for number := range *rounds {
 		t.Run(fmt.Sprintf("%s/round %d", k.name, number), func(t *testing.T) {
-			done, err := proof(*proofFile).has(k.name, k.seed, number)
+			done, err := proof(*proofFile).has(k.name, *seed, number)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,14 +85,14 @@ func (k *kind) prove(t *testing.T) {
 			}
 			r := k.start(t, number)
 			if err := r.run(t.Context(), *cycleCount); err != nil {
-				t.Fatalf("seed %d: %v", k.seed, err)
+				t.Fatalf("seed %d: %v", *seed, err)
 			}
 			if r.found.wrong() > 0 {
-				t.Errorf("seed %d: %s", k.seed, &r.found)
+				t.Errorf("seed %d: %s", *seed, &r.found)
 			}
 			t.Logf("%s: %d cycles, %d records acknowledged, %d read, %d lost, %d duplicated, %d reordered, %d gaps", k.name, r.cycles,
 				r.ledger.ackedCount(), r.found.Read, r.found.Lost, r.found.Duplicated, r.found.Reordered, r.found.Gaps)
-			if err := proof(*proofFile).add(k.name, k.seed, number, r); err != nil {
+			if err := proof(*proofFile).add(k.name, *seed, number, r); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -100,13 +101,13 @@ func (k *kind) prove(t *testing.T) {
 
 // TestPowerCuts is must-show 6: after any power cut everything acknowledged is there, once and in order.
 func TestPowerCuts(t *testing.T) {
-	(&kind{name: "power", program: shipped, strike: cutPower, seed: *seed}).prove(t)
-	(&kind{name: "names", program: control, strike: cutPower, names: true, seed: *seed}).prove(t)
+	(&kind{name: "power", binary: shipped, strike: cutPower}).prove(t)
+	(&kind{name: "names", binary: control, strike: cutPower, names: true}).prove(t)
 }
 
 // TestKills is the same for kill -9.
 func TestKills(t *testing.T) {
-	(&kind{name: "kill", program: shipped, strike: killProcess, seed: *seed}).prove(t)
+	(&kind{name: "kill", binary: shipped, strike: killProcess}).prove(t)
 }
 
 // TestNegativeControls shows that the tests above can fail: each of three brokers that are wrong on purpose is caught.
@@ -114,9 +115,7 @@ func TestNegativeControls(t *testing.T) {
 	const within = 20 // cycles
 	for _, wrong := range []string{"nosync", "nodirsync", "earlyack"} {
 		t.Run(wrong, func(t *testing.T) {
-			k := &kind{
-				name: wrong, program: control.with("KBROKER_NEGATIVE=" + wrong), strike: cutPower, seed: *seed, names: wrong == "nodirsync",
-			}
+			k := &kind{binary: control, env: []string{"KBROKER_NEGATIVE=" + wrong}, strike: cutPower, names: wrong == "nodirsync"}
 			r := k.start(t, 0)
 			if err := r.run(t.Context(), within); err != nil {
 				t.Fatal(err)

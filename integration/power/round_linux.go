@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kbroker/kbroker/integration/kbrokerproc"
 )
 
 // The topics of a round. Beside them each cycle makes one of its own, so that directories and first segments are made
@@ -29,7 +31,9 @@ type strike func(r *round) error
 
 // round is some cycles of load, strike, restart and full read, on one disk.
 type round struct {
-	broker *broker
+	binary string
+	config kbrokerproc.Config
+	node   *kbrokerproc.Node // the one that runs or ran last
 	disk   *disk
 	strike strike
 	names  string // journal of names, see names_linux.go; empty if the broker writes none
@@ -41,31 +45,30 @@ type round struct {
 	cycles int // done
 }
 
-// newRound makes a disk below dir and the producers that live through the round.
-func newRound(dir string, p *program, s strike, names string, seed uint64) (*round, error) {
-	d, err := newDisk(dir, 1<<30)
-	if err != nil {
-		return nil, err
-	}
-	addr, err := freeAddr()
+// newRound makes a disk below dir, which becomes the data directory of binary as a mount of its own, starts the broker
+// and connects the producers that live through the round.
+func newRound(ctx context.Context, dir, binary string, env []string, s strike, seed uint64) (*round, error) {
+	d, err := newDisk(filepath.Join(dir, "disk.img"), filepath.Join(dir, "data"), 1<<30)
 	if err != nil {
 		return nil, err
 	}
 	r := &round{
-		broker: &broker{
-			program: p, data: filepath.Join(d.dir, "data"), addr: addr,
-			options: []string{"log.segment.bytes=1048576", "auto.create.topics.enable=false"},
+		binary: binary, disk: d, strike: s, ledger: newLedger(), rng: rand.New(rand.NewPCG(seed, 0)),
+		config: kbrokerproc.Config{
+			Dir: dir, Env: env, Properties: []string{"log.segment.bytes=1048576", "auto.create.topics.enable=false"},
 		},
-		disk: d, strike: s, names: names, ledger: newLedger(), rng: rand.New(rand.NewPCG(seed, 0)),
+	}
+	if err := r.start(ctx); err != nil {
+		return nil, errors.Join(err, r.close()) // on an empty directory: nothing can be concluded from it
 	}
 	var targets []partition
 	for id := range int32(sharedPartitions) {
 		targets = append(targets, partition{sharedTopic, id})
 	}
 	for k := range uint64(idempotents) {
-		p, err := newProducer(k, true, addr, r.ledger, r.fork(), targets...)
+		p, err := newProducer(k, true, r.node.Bootstrap(), r.ledger, r.fork(), targets...)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, r.close())
 		}
 		r.shared = append(r.shared, p)
 	}
@@ -75,9 +78,21 @@ func newRound(dir string, p *program, s strike, names string, seed uint64) (*rou
 // fork returns a random source of its own for another goroutine.
 func (r *round) fork() *rand.Rand { return rand.New(rand.NewPCG(r.rng.Uint64(), r.rng.Uint64())) }
 
+// start starts the broker, after the first time on the same port.
+func (r *round) start(ctx context.Context) error {
+	node, err := kbrokerproc.Start(ctx, r.binary, r.config)
+	if err != nil {
+		return err
+	}
+	r.node, r.config = node, node.Config()
+	return nil
+}
+
 // close kills what runs and deletes the disk.
 func (r *round) close() error {
-	r.broker.kill()
+	if r.node != nil {
+		r.node.Kill()
+	}
 	for _, p := range r.shared {
 		p.client.Close()
 	}
@@ -87,9 +102,6 @@ func (r *round) close() error {
 // run does n cycles, or fewer if something is found, and a clean stop and start at the end. Its error is about the
 // harness; what is wrong with the broker is in r.found.
 func (r *round) run(ctx context.Context, n int) error {
-	if err := r.broker.start(ctx); err != nil {
-		return err // on an empty directory: nothing can be concluded from it
-	}
 	for _, topic := range []struct {
 		name       string
 		partitions int32
@@ -107,7 +119,7 @@ func (r *round) run(ctx context.Context, n int) error {
 		}
 		r.cycles++
 	}
-	if err := r.broker.stop(); err != nil {
+	if err := r.node.Stop(); err != nil {
 		r.found.add(&r.found.Other, "%v", err)
 		return nil
 	}
@@ -121,7 +133,7 @@ func (r *round) cycle(ctx context.Context) error {
 	if err := r.createTopic(ctx, topic, cyclePartitions); err != nil {
 		return err
 	}
-	leader, err := newProducer(uint64(1000+r.cycles), false, r.broker.addr, r.ledger, r.fork(),
+	leader, err := newProducer(uint64(1000+r.cycles), false, r.node.Bootstrap(), r.ledger, r.fork(),
 		partition{leaderTopic, 0}, partition{leaderTopic, 1}, partition{topic, 0}, partition{topic, 1})
 	if err != nil {
 		return err
@@ -150,7 +162,7 @@ func cycleTopic(cycle int) string { return fmt.Sprintf("cycle-%d", cycle) }
 // restartAndRead starts the broker again, lets producers finish, reads everything, and deletes an old topic.
 func (r *round) restartAndRead(ctx context.Context) {
 	f := &r.found
-	if err := r.broker.start(ctx); err != nil {
+	if err := r.start(ctx); err != nil {
 		f.add(&f.Other, "no start after the strike: %v", err)
 		return
 	}
@@ -159,7 +171,7 @@ func (r *round) restartAndRead(ctx context.Context) {
 			f.add(&f.Other, "%v", err)
 		}
 	}
-	if err := r.ledger.check(ctx, r.broker.addr, f); err != nil {
+	if err := r.ledger.check(ctx, r.node.Bootstrap(), f); err != nil {
 		f.add(&f.Other, "%v", err)
 	}
 	if old := r.cycles - 1; old >= 0 && f.wrong() == 0 {
@@ -173,7 +185,7 @@ func (r *round) restartAndRead(ctx context.Context) {
 func (r *round) admin(ctx context.Context, fn func(ctx context.Context, admin *kadm.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.addr))
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.node.Bootstrap()))
 	if err != nil {
 		return err
 	}
@@ -213,13 +225,13 @@ func cutPower(r *round) error {
 		how = cutAfterJournal
 	}
 	if r.rng.IntN(2) == 0 {
-		r.broker.kill()
+		r.node.Kill()
 	}
 	if err := r.disk.cut(how); err != nil {
 		return err
 	}
 	time.Sleep(time.Duration(r.rng.IntN(20)) * time.Millisecond) // acknowledgements that must not come
-	r.broker.kill()
+	r.node.Kill()
 	if err := errors.Join(r.disk.unmount(), r.disk.mount()); err != nil {
 		return err
 	}
@@ -232,6 +244,6 @@ func cutPower(r *round) error {
 
 // killProcess is the strike that everything written survives.
 func killProcess(r *round) error {
-	r.broker.kill()
+	r.node.Kill()
 	return nil
 }
