@@ -12,7 +12,7 @@ echo "installing ${missing[*]}"
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
 export DEBIAN_FRONTEND=noninteractive
-install() { "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; }
+install() { "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"; }
 if ! install >/dev/null 2>&1; then
 	"${as_root[@]}" apt-get update -qq
 	install

@@ -48,10 +48,7 @@ func (f *directFile) ReadAt(p []byte, off int64) (int, error) {
 		if err != nil {
 			return total, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 		}
-		if n == 0 || n%DirectAlign != 0 {
-			if total == len(p) {
-				break
-			}
+		if n == 0 || n%DirectAlign != 0 { // the end lies inside a block
 			return total, io.EOF
 		}
 	}
