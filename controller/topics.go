@@ -243,7 +243,7 @@ func (c *createPartitions) decide(d *decision) error {
 	for i := range c.topics {
 		records, err := c.topics[i].decide(d)
 		if len(all)+len(records) > maxRecords {
-			return errTooManyRecords()
+			records, err = nil, errTooManyRecords() // for this topic: others may be smaller
 		}
 		c.errs[i] = err
 		all = append(all, records...)

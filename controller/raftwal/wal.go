@@ -37,7 +37,7 @@ const (
 // Options say where a WAL is kept.
 type Options struct {
 	FS vfs.FS
-	// DataDir is the data directory. It must exist.
+	// DataDir is the data directory. It must exist, and its name must be durable.
 	DataDir string
 	// RaftID is the member that this is. Files of another member are refused.
 	RaftID uint64
