@@ -52,6 +52,9 @@ func (w *indexWalk) add(n int) {
 			w.wantOffsets = append(w.wantOffsets, last)
 		}
 		e, force := timeEntry{Timestamp: w.r.Int64N(1e6), Offset: last.Offset}, w.r.IntN(10) == 0
+		if k := len(w.wantTimes); k > 0 { // mostly ascending, or the index would never be full
+			e.Timestamp = w.wantTimes[k-1].Timestamp - 100 + w.r.Int64N(3000)
+		}
 		if err := w.times.maybeAppend(e.Timestamp, e.Offset, force); err != nil {
 			w.t.Fatal(err)
 		}
