@@ -333,7 +333,7 @@ func (w *walk) compare() {
 // TestProducerStateWalk compares random histories with the model: staged and failed batches, high watermarks, expiry,
 // restarts from snapshots.
 func TestProducerStateWalk(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		w := &walk{t: t, r: rand.New(rand.NewPCG(seed, 4)), m: modelLog{forgotten: make(map[int64]int)}}
 		w.s = newProducerState(producerStateConfig{Expiration: 50 * time.Millisecond})
 		for range 300 {
