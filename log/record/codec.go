@@ -45,7 +45,7 @@ func ParseCodec(name string) (Codec, error) {
 }
 
 // DefaultLevel asks for the codec's own default level, which is also Kafka's: gzip -1, lz4 9, zstd 3.
-const DefaultLevel = -1 << 31
+const DefaultLevel = 0
 
 // Compression is a topic's compression.type with the level of that codec (rule 2.5.4). The zero value is "producer".
 type Compression struct {

@@ -19,14 +19,24 @@ type Codecs struct {
 
 // NewCodecs returns a Codecs that decompresses for as many goroutines at once as there are processors.
 func NewCodecs() *Codecs {
-	c := &Codecs{slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	return c
+	return &Codecs{slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
-// open starts to decompress payload. It waits for a free slot; the caller must not hold another stream, and gives this
-// one back with close.
+// open starts to decompress payload, once a slot is free. The caller gives the stream back with close, and opens no
+// other before: it would wait for its own slot.
 func (c *Codecs) open(codec Codec, payload []byte, lim limits) *stream {
 	c.slots <- struct{}{}
+	return c.take(codec, payload, lim)
+}
+
+// close gives a stream from open back.
+func (c *Codecs) close(s *stream) {
+	c.put(s)
+	<-c.slots
+}
+
+// take is open without a slot, for streams that are read while code of others runs.
+func (c *Codecs) take(codec Codec, payload []byte, lim limits) *stream {
 	s, _ := c.streams[codec].Get().(*stream)
 	if s == nil {
 		s = &stream{codec: codec, dec: newDecompressor(codec)}
@@ -35,11 +45,10 @@ func (c *Codecs) open(codec Codec, payload []byte, lim limits) *stream {
 	return s
 }
 
-// close gives s back.
-func (c *Codecs) close(s *stream) {
-	s.dec.reset(nil, limits{})
+// put gives a stream from take back.
+func (c *Codecs) put(s *stream) {
+	s.dec.release()
 	c.streams[s.codec].Put(s)
-	<-c.slots
 }
 
 func newDecompressor(codec Codec) decompressor {

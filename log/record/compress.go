@@ -44,7 +44,7 @@ const efforts = 11
 // one; levels out of Kafka's range are taken as the nearest within.
 func (c Compression) effort() int {
 	switch {
-	case c.Codec == Gzip && c.Level < 1: // DefaultLevel and gzip's own -1
+	case c.Codec == Gzip && c.Level < 1: // DefaultLevel and -1, which is gzip's own name for it
 		return 0
 	case c.Codec == Gzip:
 		return min(c.Level, gzip.BestCompression)

@@ -50,9 +50,15 @@ var errExpands = errors.New("the compressed records expand too far")
 // payload is none.
 type decompressor interface {
 	io.Reader
-	// reset starts on another payload, and lets go of it when src is nil.
+	// reset starts on another payload.
 	reset(src []byte, lim limits) error
+	// release lets go of the payload and of buffers that are too large to keep.
+	release()
 }
+
+// maxKept is the largest buffer, in bytes, that a pooled decompressor keeps for its next payload. A block of a client
+// with default settings fits.
+const maxKept = 256 << 10
 
 // windowSize is the length of the window through which decompressed records are seen. Records that fit, nearly all, are
 // read like those of an uncompressed batch; longer ones field by field.

@@ -14,10 +14,9 @@ type gzipReader struct {
 
 func (r *gzipReader) reset(src []byte, _ limits) error {
 	r.src.Reset(src)
-	if src == nil {
-		return nil
-	}
 	return cut(r.gz.Reset(&r.src))
 }
+
+func (r *gzipReader) release() { r.src.Reset(nil) }
 
 func (r *gzipReader) Read(p []byte) (int, error) { return r.gz.Read(p) }

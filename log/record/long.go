@@ -54,9 +54,9 @@ func (w *walk) runLong(s *stream) error {
 	case !l.ok && s.err != nil && len(s.window()) == 0:
 		return w.end(0)
 	case !l.ok:
-		return w.malformed("has a field that does not fit into it")
+		return w.malformed(misfit)
 	case s.pos != l.end:
-		return w.malformed("does not fill the length it declares")
+		return w.malformed(unfilled)
 	}
 	return w.take(timestampDelta, int32(offsetDelta), keyLen >= 0)
 }

@@ -14,7 +14,6 @@ import (
 // be refused though the library takes them; and a frame's checksums are looked at before its records are believed.
 type lz4Reader struct {
 	src      []byte
-	started  bool
 	flags    byte
 	maxBlock int
 	size     uint64 // content size that the frame declares, when flags has lz4ContentSize
@@ -41,15 +40,15 @@ const (
 var errLZ4 = errors.New("the compressed records are not one LZ4 frame with independent blocks")
 
 func (r *lz4Reader) reset(src []byte, _ limits) error {
-	block := r.block
-	if src == nil && cap(block) > maxKept {
-		block = nil
-	}
-	*r = lz4Reader{src: src, block: block}
-	if src == nil {
-		return nil
-	}
+	*r = lz4Reader{src: src, block: r.block}
 	return r.header()
+}
+
+func (r *lz4Reader) release() {
+	r.src, r.rest = nil, nil
+	if cap(r.block) > maxKept {
+		r.block = nil
+	}
 }
 
 // header reads the frame's header.

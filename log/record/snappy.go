@@ -34,14 +34,15 @@ type snappyReader struct {
 func (r *snappyReader) reset(src []byte, lim limits) error {
 	r.src, r.rest, r.limit = src, nil, lim.whole
 	r.raw = len(src) < len(xerialHeader) || !bytes.Equal(src[:xerialMagic], xerialHeader[:xerialMagic])
-	if src == nil && cap(r.block) > maxKept {
-		r.block = nil
-	}
 	return nil
 }
 
-// maxKept is the largest buffer, in bytes, that a pooled decompressor keeps for its next payload.
-const maxKept = 256 << 10
+func (r *snappyReader) release() {
+	r.src, r.rest = nil, nil
+	if cap(r.block) > maxKept {
+		r.block = nil
+	}
+}
 
 func (r *snappyReader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 {

@@ -7,16 +7,11 @@ import "math"
 const bad = math.MaxInt / 2
 
 // short decodes a varint of one or two bytes from the low bytes of a little-endian word, and returns its value and
-// length; length 0 when it is longer. Small enough to be inlined: lengths and deltas of the records in most batches are
-// that short, and a call for each would cost more than decoding it.
-func short(word uint64) (v uint64, n int) {
-	if word&0x80 == 0 {
-		return word & 0x7f, 1
-	}
-	if word&0x8000 == 0 {
-		return word&0x7f | word>>1&0x3f80, 2
-	}
-	return 0, 0
+// length. A longer one, for which word & (word>>8) has bit 7 set, yields nonsense. There is no branch in it: in a stream
+// of records the processor would guess wrong too often.
+func short(word uint64) (v, n uint64) {
+	more := word >> 7 & 1
+	return word&0x7f | word>>1&0x3f80&-more, 1 + more
 }
 
 // varint reads a zigzag varint of at most 64 bits at p and returns it with the position behind it, which is bad when

@@ -2,7 +2,6 @@ package record
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 )
 
@@ -14,6 +13,15 @@ type malformed struct {
 	index int32 // the record it was found in
 	what  string
 }
+
+// What malformed says where more than one place says it.
+const (
+	cutRecord  = "is missing or cut, the batch declares more records than it holds"
+	misfit     = "has a field that does not fit into it"
+	unfilled   = "does not fill the length that it declares"
+	trailing   = "was not declared, but bytes follow the last record"
+	outOfOrder = "is out of order by its offset delta"
+)
 
 func (m *malformed) Error() string { return fmt.Sprintf("record %d of the batch %s", m.index, m.what) }
 
@@ -66,34 +74,33 @@ func (w *walk) finished() bool { return w.index >= w.count || w.stopped }
 // at the last declared record, where the judge stops it, or at a record that b does not hold to its end.
 func (w *walk) run(b []byte) (used int, err error) {
 	p := 0
-	for !w.finished() {
-		timestampDelta, offsetDelta, hasKey, next := quickRecord(b, p)
-		if next == 0 {
-			end, what := recordEnd(b, p)
-			if what != "" {
-				return p, w.malformed(what)
-			}
-			if end > len(b) {
-				return p, nil
-			}
-			timestampDelta, offsetDelta, hasKey, what = parseRecord(b[:end], p)
-			if what != "" {
-				return p, w.malformed(what)
-			}
-			next = end
+	for {
+		p = w.quick(b, p)
+		if w.finished() {
+			return p, nil
+		}
+		end, what := recordEnd(b, p)
+		if what != "" {
+			return p, w.malformed(what)
+		}
+		if end > len(b) {
+			return p, nil
+		}
+		timestampDelta, offsetDelta, hasKey, what := parseRecord(b[:end], p)
+		if what != "" {
+			return p, w.malformed(what)
 		}
 		if err := w.take(timestampDelta, offsetDelta, hasKey); err != nil {
 			return p, err
 		}
-		p = next
+		p = end
 	}
-	return p, nil
 }
 
 // take accounts for one record.
 func (w *walk) take(timestampDelta int64, offsetDelta int32, hasKey bool) error {
 	if offsetDelta != w.lastDelta+1 && (w.dense || offsetDelta <= w.lastDelta) {
-		return w.malformed("is out of order by its offset delta")
+		return w.malformed(outOfOrder)
 	}
 	w.lastDelta = offsetDelta
 	timestamp := w.base + timestampDelta
@@ -118,9 +125,9 @@ func (w *walk) end(left int) error {
 	case w.stopped:
 		return nil
 	case w.index < w.count:
-		return w.malformed("is missing or cut: the batch declares more records than it holds")
+		return w.malformed(cutRecord)
 	case left > 0:
-		return w.malformed("was to be the end of the batch, but bytes follow") // rule 2.2.1
+		return w.malformed(trailing)
 	}
 	return nil
 }
@@ -164,62 +171,6 @@ func (w *walk) stream(s *stream) error {
 	return cmp.Or(s.failed(), w.end(len(s.window())))
 }
 
-// quickRecord reads a record at p of b whose varints take one or two bytes, the offset delta three, and which has no
-// headers; next is 0 when it is not such a record, does not lie whole in b, or is malformed. The slow way, recordEnd
-// and parseRecord, then says which.
-func quickRecord(b []byte, p int) (timestampDelta int64, offsetDelta int32, hasKey bool, next int) {
-	// The first load takes length, attributes and timestamp delta (at most 5 bytes), the second offset delta and key
-	// length (at most 5 bytes).
-	if len(b)-p < 16 {
-		return 0, 0, false, 0
-	}
-	word := binary.LittleEndian.Uint64(b[p:])
-	length, n := short(word)
-	end := p + n + int(zigzag(length))
-	if n == 0 || end > len(b) {
-		return 0, 0, false, 0
-	}
-	word >>= 8*uint(n) + 8 // the attributes byte is unused
-	p += n + 1
-	delta, n := short(word)
-	if n == 0 {
-		return 0, 0, false, 0
-	}
-	p += n
-	word = binary.LittleEndian.Uint64(b[p:])
-	offset, n := short(word)
-	if n == 0 {
-		if word&0x800000 != 0 {
-			return 0, 0, false, 0
-		}
-		offset, n = word&0x7f|word>>1&0x3f80|word>>2&0x1fc000, 3
-	}
-	word >>= 8 * uint(n)
-	p += n
-	key, n := short(word)
-	p += n
-	keyLen := int(zigzag(key))
-	if n == 0 || keyLen < -1 {
-		return 0, 0, false, 0
-	}
-	p += max(keyLen, 0)
-	if end-p < 2 || len(b)-p < 8 {
-		return 0, 0, false, 0
-	}
-	value, n := short(binary.LittleEndian.Uint64(b[p:]))
-	p += n
-	valueLen := int(zigzag(value))
-	if n == 0 || valueLen < -1 {
-		return 0, 0, false, 0
-	}
-	p += max(valueLen, 0)
-	// What is left is the header count, and it is 0.
-	if p != end-1 || b[p] != 0 {
-		return 0, 0, false, 0
-	}
-	return zigzag(delta), int32(zigzag(offset)), keyLen >= 0, end
-}
-
 // recordEnd reads the length of the record at p of b and returns where it ends, behind b when b does not hold it whole.
 // what says why the length is impossible.
 func recordEnd(b []byte, p int) (end int, what string) {
@@ -247,7 +198,7 @@ func parseRecord(b []byte, p int) (timestampDelta int64, offsetDelta int32, hasK
 	keyLen, p := bytesField(b, p)
 	_, p = bytesField(b, p)
 	if p > len(b) {
-		return 0, 0, false, "has a field that does not fit into it"
+		return 0, 0, false, misfit
 	}
 	n, p := varint32(b, p)
 	if p > len(b) || n < 0 || n > len(b)-p {
@@ -262,7 +213,7 @@ func parseRecord(b []byte, p int) (timestampDelta int64, offsetDelta int32, hasK
 		_, p = bytesField(b, p)
 	}
 	if p != len(b) {
-		return 0, 0, false, "does not fill the length it declares"
+		return 0, 0, false, unfilled
 	}
 	return timestampDelta, int32(offset), keyLen >= 0, ""
 }

@@ -23,14 +23,6 @@ type zstdReader struct {
 }
 
 func (r *zstdReader) reset(src []byte, lim limits) error {
-	if src == nil {
-		r.src.Reset(nil)
-		r.out.Reset(nil)
-		if r.dec != nil {
-			return r.dec.Reset(nil)
-		}
-		return nil
-	}
 	shape, err := surveyZstd(src)
 	if err != nil {
 		return err
@@ -50,6 +42,14 @@ func (r *zstdReader) reset(src []byte, lim limits) error {
 	r.src.Reset(src)
 	r.cur = r.dec
 	return r.dec.Reset(&r.src)
+}
+
+func (r *zstdReader) release() {
+	r.src.Reset(nil)
+	r.out.Reset(nil)
+	if r.dec != nil {
+		_ = r.dec.Reset(nil) // fails only on a closed decoder, which this never is
+	}
 }
 
 // zstdShape is what the headers in a payload say without decoding anything.
