@@ -75,7 +75,7 @@ type dumper struct {
 	file string
 }
 
-// field is one name with its value, which is a string, a bool, an integer, an optional or a raw list.
+// field is one name with its value, which prints as text and as JSON.
 type field struct {
 	name  string
 	value any
@@ -103,6 +103,9 @@ func (o optional) MarshalJSON() ([]byte, error) {
 // row prints one line. kind names what it describes; the text does without, since it follows from the fields.
 func (d *dumper) row(kind string, fields ...field) {
 	if !d.o.JSON {
+		if kind == "record" {
+			d.w.WriteString("| ")
+		}
 		for i, f := range fields {
 			if i > 0 {
 				d.w.WriteByte(' ')

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log/record"
 )
 
 // dumpLines returns what Dump prints for a file, by line, without the first that names it.
@@ -27,15 +28,17 @@ func dumpLines(t testing.TB, fsys vfs.FS, name string, o DumpOptions) ([]string,
 
 // TestDumpIsKafkas compares our dump of Kafka's files with the dump of Kafka's own tool.
 func TestDumpIsKafkas(t *testing.T) {
+	withRecords := []string{"plain-0.print-data.txt", "codecs-java-0.print-data.txt", "compacted-0.log.txt", "compacted-txn-0.log.txt"}
 	for tree, dumps := range map[string][]string{
 		"clean-shutdown": {"plain-0.index.txt", "plain-0.timeindex.txt", "logappend-0.timeindex.txt", "txn-0.txnindex.txt", "txn-0.snapshot.txt",
-			"logappend-0.log.txt", "txn-0.log.txt"},
+			"logappend-0.log.txt", "txn-0.log.txt",
+			withRecords[0], withRecords[1], withRecords[2], withRecords[3]},
 		"sigkill": {"unclean-plain-0.indexes.txt"},
 	} {
 		dir := kafkaTree(t, tree)
 		for _, dump := range dumps {
 			for file, want := range kafkaDump(t, dump) {
-				got, err := dumpLines(t, vfs.OS(), filepath.Join(dir, file), DumpOptions{})
+				got, err := dumpLines(t, vfs.OS(), filepath.Join(dir, file), DumpOptions{Records: slices.Contains(withRecords, dump)})
 				if err != nil || !slices.Equal(got, want) {
 					t.Errorf("%s: %v\n%s\nbut Kafka's tool says\n%s", file, err, strings.Join(got, "\n"), strings.Join(want, "\n"))
 				}
@@ -78,7 +81,7 @@ func TestDumpReadsEveryFile(t *testing.T) {
 			} else if err != nil {
 				t.Errorf("%s %s: %v", tree, short, err)
 			}
-			lines, _ := dumpLines(t, vfs.OS(), name, DumpOptions{JSON: true})
+			lines, _ := dumpLines(t, vfs.OS(), name, DumpOptions{JSON: true, Records: true})
 			for _, line := range lines {
 				var row map[string]any
 				if line == "" {
@@ -135,5 +138,46 @@ func TestDumpOfOurFiles(t *testing.T) {
 	}
 	if err := Dump(&bytes.Buffer{}, disk, "/d/6.index", DumpOptions{}); !isNotExist(err) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// TestDumpOfRecords prints what Kafka's files do not have: bytes that are no text, a damaged batch in the middle.
+func TestDumpOfRecords(t *testing.T) {
+	disk := newSimDisk(t)
+	build := func(base int64, rs ...record.Record) []byte {
+		b := record.NewBuilder(nil, record.BuilderOptions{BaseOffset: base})
+		for _, r := range rs {
+			b.Append(r)
+		}
+		batch, err := b.AppendTo(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return batch
+	}
+	first := build(5, record.Record{Offset: 5, Timestamp: 1, Key: []byte("k\n\x1b[2J"), Value: []byte{0xff, 0}, Headers: []record.Header{{Key: "h", Value: []byte{1}}, {Key: "n"}}})
+	bad := build(6, record.Record{Offset: 6, Timestamp: 2, Value: []byte("v")})
+	bad[len(bad)-1] ^= 1
+	last := build(7, record.Record{Offset: 7, Timestamp: 3, Key: []byte{}})
+	writeTestFile(t, disk, "/d/00000000000000000005.log", slices.Concat(first, bad, last))
+	text, err := dumpLines(t, disk, "/d/00000000000000000005.log", DumpOptions{Records: true})
+	if !errors.Is(err, ErrCorrupt) || len(text) != 7 {
+		t.Fatalf("%v\n%s", err, strings.Join(text, "\n"))
+	}
+	for i, want := range map[int]string{
+		2: `| offset: 5 CreateTime: 1 keySize: 6 valueSize: 2 sequence: -1 headerKeys: [h,n] key: k\n\x1b[2J payload: \xff\x00`,
+		5: `| offset: 7 CreateTime: 3 keySize: 0 valueSize: -1 sequence: -1 headerKeys: [] key: `,
+	} {
+		if text[i] != want {
+			t.Errorf("line %d is\n%s\nnot\n%s", i, text[i], want)
+		}
+	}
+	if !strings.HasPrefix(text[6], "problem: at position ") || !strings.Contains(text[6], "CRC") {
+		t.Errorf("the damage is told as %q", text[6])
+	}
+	rows, _ := dumpLines(t, disk, "/d/00000000000000000005.log", DumpOptions{Records: true, JSON: true})
+	if want := `{"file":"/d/00000000000000000005.log","type":"record","offset":5,"CreateTime":1,"keySize":6,"valueSize":2,"sequence":-1,` +
+		`"headerKeys":[{"key":"h","valueBase64":"AQ=="},{"key":"n","valueBase64":null}],"key":"k\n\u001b[2J","payloadBase64":"/wA="}`; rows[2] != want {
+		t.Errorf("JSON\n%s\nnot\n%s", rows[2], want)
 	}
 }
