@@ -3,7 +3,7 @@ package config
 import "time"
 
 // Broker is what one broker acts upon: its static settings under the dynamic ones. A Store makes a new one with every
-// change. Sizes are in bytes; limits without a bound are 0.
+// change. Sizes are in bytes; a limit of 2147483647 is none.
 type Broker struct {
 	NodeID    int32
 	Rack      string // empty: none
@@ -30,11 +30,11 @@ type Broker struct {
 // Network bounds what connections may cost (rule 1.6).
 type Network struct {
 	MaxRequestBytes    int32          // socket.request.max.bytes
-	MaxConnections     int            // max.connections; 0: no limit
-	MaxPerIP           int            // max.connections.per.ip; 0: no limit
+	MaxConnections     int            // max.connections
+	MaxPerIP           int            // max.connections.per.ip
 	PerIP              map[string]int // max.connections.per.ip.overrides
-	AcceptRate         int            // max.connection.creation.rate, per second; 0: no limit
-	Idle               time.Duration  // connections.max.idle.ms; 0: never
+	AcceptRate         int            // max.connection.creation.rate, per second
+	Idle               time.Duration  // connections.max.idle.ms; the longest there is for never
 	QueuedBytes        int64          // queued.max.request.bytes; 0: the server's own bound
 	SendBufferBytes    int            // -1: the system's own
 	ReceiveBufferBytes int            // -1: the system's own
