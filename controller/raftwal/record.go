@@ -73,9 +73,11 @@ func appendRecord(b []byte, number uint64, c *change) []byte {
 	return b
 }
 
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 // recordCRC is the checksum of a record's length, number and payload.
 func recordCRC(r []byte) uint32 {
-	return crc32.Update(crc32.Checksum(r[:4], castagnoli), castagnoli, r[8:])
+	return crc32.Update(checksum(r[:4]), castagnoli, r[8:])
 }
 
 // errBroken says that no whole record with the right number stands where one was looked for.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path"
@@ -34,13 +33,13 @@ func appendSegmentHeader(b []byte, raftID, first uint64) []byte {
 	b = binary.BigEndian.AppendUint32(b, segmentFormat)
 	b = binary.BigEndian.AppendUint64(b, raftID)
 	b = binary.BigEndian.AppendUint64(b, first)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	return binary.BigEndian.AppendUint32(b, checksum(b[start:]))
 }
 
 // checkSegmentHeader returns errBroken when there is no whole header.
 func checkSegmentHeader(b []byte, raftID, first uint64) error {
 	if len(b) < segmentHeader || string(b[:4]) != segmentMagic ||
-		crc32.Checksum(b[:segmentHeader-4], castagnoli) != binary.BigEndian.Uint32(b[segmentHeader-4:]) {
+		checksum(b[:segmentHeader-4]) != binary.BigEndian.Uint32(b[segmentHeader-4:]) {
 		return errBroken
 	}
 	if f := binary.BigEndian.Uint32(b[4:]); f != segmentFormat {
@@ -87,26 +86,23 @@ func (r *recovery) add(c *change) error {
 	return nil
 }
 
-// behind returns the entries behind a snapshot.
-func (r *recovery) behind(s *Snapshot) ([]*raftpb.Entry, error) {
+// behind returns the entries behind a snapshot, and whether the snapshot has replaced the log: it came from another
+// member, whose log this one is not a part of, and the process ended before the record that says so was written.
+func (r *recovery) behind(s *Snapshot) (entries []*raftpb.Entry, replaced bool, err error) {
 	if len(r.entries) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	first := r.entries[0].GetIndex()
 	last := first + uint64(len(r.entries)) - 1
 	switch {
 	case first > s.Index+1:
-		return nil, fmt.Errorf("the entries from %d to %d are missing", s.Index+1, first-1)
+		return nil, false, fmt.Errorf("the entries from %d to %d are missing", s.Index+1, first-1)
 	case first == s.Index+1:
-		return r.entries, nil
-	case last < s.Index:
-		return nil, nil
-	case r.entries[s.Index-first].GetTerm() != s.Term:
-		// The snapshot came from another member, whose log this one is not a part of, and the process ended before the
-		// record that says so was written.
-		return nil, nil
+		return r.entries, false, nil
+	case last < s.Index || r.entries[s.Index-first].GetTerm() != s.Term:
+		return nil, true, nil
 	}
-	return r.entries[s.Index-first+1:], nil
+	return r.entries[s.Index-first+1:], false, nil
 }
 
 // recover reads the directory.
@@ -144,11 +140,11 @@ func (w *WAL) recover() (*State, error) {
 			return nil, fmt.Errorf("segment %s: %w", segmentName(first), err)
 		}
 	}
-	entries, err := r.behind(snapshot)
+	entries, replaced, err := r.behind(snapshot)
 	if err != nil {
 		return nil, err
 	}
-	w.hardState = r.hardState
+	w.hardState, w.replaced = r.hardState, replaced
 	return &State{Snapshot: snapshot, HardState: r.hardState, Entries: entries}, nil
 }
 
@@ -182,7 +178,9 @@ func (w *WAL) newestSnapshot() (*Snapshot, error) {
 // readSegment reads one segment into r, and makes it the one that is written if it is the last.
 func (w *WAL) readSegment(first uint64, last bool, r *recovery) (err error) {
 	if len(w.segments) > 0 && first != w.next {
-		return fmt.Errorf("its first record is number %d, and the segment before it ends at %d", first, w.next-1)
+		// A power cut may have brought back a segment that was removed, and not the one behind it. Whether what is
+		// needed is there is seen at the end, from the indexes of the entries.
+		r.entries = nil
 	}
 	file, err := w.o.FS.OpenFile(w.segmentPath(first), os.O_RDWR, 0)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -62,7 +61,7 @@ func encodeSnapshot(raftID uint64, s *Snapshot) []byte {
 		b = append(b, 0)
 	}
 	b = append(b, s.Data...)
-	binary.BigEndian.PutUint32(b[16:], crc32.Checksum(b[snapshotHeader:], castagnoli))
+	binary.BigEndian.PutUint32(b[16:], checksum(b[snapshotHeader:]))
 	return b
 }
 
@@ -74,7 +73,7 @@ func decodeSnapshot(raftID uint64, b []byte) (*Snapshot, error) {
 	if len(b) < snapshotHeader || string(b[:4]) != snapshotMagic {
 		return nil, fmt.Errorf("%w: no snapshot header", errDamaged)
 	}
-	if crc := crc32.Checksum(b[snapshotHeader:], castagnoli); crc != binary.BigEndian.Uint32(b[16:]) {
+	if crc := checksum(b[snapshotHeader:]); crc != binary.BigEndian.Uint32(b[16:]) {
 		return nil, fmt.Errorf("%w: wrong checksum", errDamaged)
 	}
 	if f := binary.BigEndian.Uint32(b[4:]); f != snapshotFormat {

@@ -68,6 +68,7 @@ type WAL struct {
 	hardState *raftpb.HardState // the last one written
 	snapshots []uint64          // indexes of the snapshots that are kept, in order
 	since     int64             // bytes written since the last snapshot
+	replaced  bool              // whether the next record has to say that the log before it is gone
 	reserved  bool              // whether the reserve file is there
 	failed    error             // what broke it
 }
@@ -141,6 +142,7 @@ func (w *WAL) append(c *change) error {
 	if size > maxRecord/2 { // half: there is more in a record than the entries' data
 		return fmt.Errorf("a record of %d bytes is more than the controller's log takes (%d)", size, maxRecord/2)
 	}
+	c.reset = c.reset || w.replaced
 	err := w.write(c)
 	if vfs.IsNoSpace(err) && w.reserved && w.failed == nil {
 		w.o.Logger.Warn("the disk is full: the controller's log goes on in its reserve", "dir", w.dir)
@@ -230,6 +232,7 @@ func (w *WAL) writeSegment(c *change) error {
 // written notes that a record is durable.
 func (w *WAL) written(c *change, n int64) {
 	w.next++
+	w.replaced = false
 	w.size += n
 	w.since += n
 	w.note(c)
