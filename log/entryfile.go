@@ -315,6 +315,22 @@ func (f *entryFile) readEntries(file vfs.File, buf []byte, i int64) error {
 	return fmt.Errorf("read index %s: %w", f.name(), err)
 }
 
+// entry copies entry number i, which is below count, to out.
+func (f *entryFile) entry(i int64, out []byte) error {
+	f.mu.RLock()
+	if at := (i - f.written) * f.width; at >= 0 && at < int64(len(f.tail)) {
+		copy(out, f.tail[at:at+f.width])
+		f.mu.RUnlock()
+		return nil
+	}
+	f.mu.RUnlock()
+	file, err := f.handle()
+	if err != nil {
+		return err
+	}
+	return f.readEntries(file, out[:f.width], i)
+}
+
 // last copies the last entry to out and reports false when there is none.
 func (f *entryFile) last(out []byte) (bool, error) {
 	i, err := f.floor(func([]byte) bool { return true }, out)

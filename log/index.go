@@ -115,6 +115,17 @@ func (x *offsetIndex) lookupPosition(target int64) (offsetEntry, error) {
 	return x.decode(i, e[:]), err
 }
 
+// after returns the first entry whose position is ≥ target, and false when there is none.
+func (x *offsetIndex) after(target int64) (offsetEntry, bool, error) {
+	var e [offsetEntryBytes]byte
+	i, err := x.floor(func(e []byte) bool { return int64(int32At(e, 4)) < target }, e[:])
+	if err != nil || i+1 >= x.count() {
+		return offsetEntry{}, false, err
+	}
+	err = x.entry(i+1, e[:])
+	return x.decode(i+1, e[:]), err == nil, err
+}
+
 // lastEntry returns the last entry, or (base, 0).
 func (x *offsetIndex) lastEntry() (offsetEntry, error) { return x.lookup(math.MaxInt64) }
 

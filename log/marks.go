@@ -19,8 +19,9 @@ const (
 	marksMagic = "kbmarks\x01"
 	// markBytes is the size of a slot: 64 bytes never straddle a sector, so that a write is all there or not at all.
 	markBytes = 64
-	// markUsed is how much of a slot is used: topic id 16, partition 4, end offset 8, CRC-32C of these 28 bytes 4.
-	markUsed = 32
+	// markSummed is how much of a slot its CRC-32C covers, which follows: topic id 16, partition 4, end offset 8, and
+	// the recovery point as offset 8, segment 8 and position 8.
+	markSummed = 52
 	// marksPage is the unit in which the file is written: 64 slots, the system's page.
 	marksPage = 4096
 	// maxMarksBytes bounds the file: four million logs in one directory.
@@ -108,29 +109,48 @@ func (m *durableMarks) load(buf []byte) error {
 	return nil
 }
 
-func encodeMark(b []byte, key MarkKey, end int64) {
-	copy(b, key.TopicID[:])
-	binary.BigEndian.PutUint32(b[16:], uint32(key.Partition))
-	binary.BigEndian.PutUint64(b[20:], uint64(end))
-	binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
+// mark is the content of a slot.
+type mark struct {
+	end int64 // everything below is synced
+	// recovery is the recovery point (rule 3.5.2) with its place: where recovery begins to read. Its SegmentBase is
+	// UnknownSegment while there is none.
+	recovery Position
 }
 
-func decodeMark(b []byte) (key MarkKey, end int64, ok bool) {
-	key.TopicID, key.Partition, end = [16]byte(b), int32At(b, 16), int64At(b, 20)
-	ok = binary.BigEndian.Uint32(b[28:]) == crc32.Checksum(b[:28], castagnoli) && key.Partition >= 0 && end >= 0
-	return key, end, ok
+func encodeMark(b []byte, key MarkKey, v mark) {
+	copy(b, key.TopicID[:])
+	binary.BigEndian.PutUint32(b[16:], uint32(key.Partition))
+	binary.BigEndian.PutUint64(b[20:], uint64(v.end))
+	binary.BigEndian.PutUint64(b[28:], uint64(v.recovery.Offset))
+	binary.BigEndian.PutUint64(b[36:], uint64(v.recovery.SegmentBase))
+	binary.BigEndian.PutUint64(b[44:], uint64(v.recovery.Bytes))
+	binary.BigEndian.PutUint32(b[markSummed:], crc32.Checksum(b[:markSummed], castagnoli))
+}
+
+func decodeMark(b []byte) (key MarkKey, v mark, ok bool) {
+	key.TopicID, key.Partition = [16]byte(b), int32At(b, 16)
+	v = mark{int64At(b, 20), Position{Offset: int64At(b, 28), SegmentBase: int64At(b, 36), Bytes: int64At(b, 44)}}
+	ok = binary.BigEndian.Uint32(b[markSummed:]) == crc32.Checksum(b[:markSummed], castagnoli) &&
+		key.Partition >= 0 && v.end >= 0
+	return key, v, ok
 }
 
 // get returns the mark of a log, and false when it has none.
 func (m *durableMarks) get(key MarkKey) (end int64, ok bool) {
+	v, ok := m.read(key)
+	return v.end, ok
+}
+
+// read is get with the recovery point.
+func (m *durableMarks) read(key MarkKey) (v mark, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.slots[key]
 	if !ok {
-		return 0, false
+		return mark{recovery: At(0)}, false
 	}
-	_, end, ok = decodeMark(m.buf[s.at():])
-	return end, ok
+	_, v, ok = decodeMark(m.buf[s.at():])
+	return v, ok
 }
 
 // slot returns the slot of a log, and assigns one, with the mark 0, when it has none.
@@ -151,25 +171,50 @@ func (m *durableMarks) slot(key MarkKey) markSlot {
 	s := m.free[len(m.free)-1]
 	m.free = m.free[:len(m.free)-1]
 	m.slots[key] = s
-	m.put(s, key, 0)
+	m.put(s, key, mark{recovery: At(0)})
 	return s
 }
 
 // put changes a slot; mu is held.
-func (m *durableMarks) put(s markSlot, key MarkKey, end int64) {
-	encodeMark(m.buf[s.at():], key, end)
+func (m *durableMarks) put(s markSlot, key MarkKey, v mark) {
+	encodeMark(m.buf[s.at():], key, v)
 	m.dirty[s/64] |= 1 << (s % 64)
 }
 
-// set notes in memory that everything below end is synced, or, before the log is truncated, that the bound is lowered
-// to end: then write and sync come before the truncation.
+// set notes in memory that everything below end is synced.
 func (m *durableMarks) set(s markSlot, end int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key, old, ok := decodeMark(m.buf[s.at():])
-	if ok && old != end {
-		m.put(s, key, end)
+	if key, v, ok := decodeMark(m.buf[s.at():]); ok && v.end != end {
+		v.end = end
+		m.put(s, key, v)
 	}
+}
+
+// setRecovery notes in memory that recovery may begin at p: below, the log is synced and so are its indexes.
+func (m *durableMarks) setRecovery(s markSlot, p Position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if key, v, ok := decodeMark(m.buf[s.at():]); ok && v.recovery != p {
+		v.recovery = p
+		m.put(s, key, v)
+	}
+}
+
+// lower notes in memory, before the log is truncated to end, that no more is promised; write and sync come before the
+// truncation.
+func (m *durableMarks) lower(s markSlot, end int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key, v, ok := decodeMark(m.buf[s.at():])
+	if !ok || v.end <= end && v.recovery.Offset <= end {
+		return
+	}
+	v.end = min(v.end, end)
+	if v.recovery.Offset > end {
+		v.recovery = At(end)
+	}
+	m.put(s, key, v)
 }
 
 // release frees the slot of a log that is deleted.

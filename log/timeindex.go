@@ -97,11 +97,16 @@ func (x *timeIndex) maybeAppend(timestamp, offset int64, force bool) error {
 	if timestamp < 0 || ok && (timestamp <= last.Timestamp || offset <= last.Offset) {
 		return nil
 	}
+	x.add(timestamp, offset)
+	return nil
+}
+
+// add is maybeAppend for a caller that knows the last entry and that there is room, as the tail of a log does.
+func (x *timeIndex) add(timestamp, offset int64) {
 	var e [timeEntryBytes]byte
 	binary.BigEndian.PutUint64(e[0:], uint64(timestamp))
-	binary.BigEndian.PutUint32(e[8:], uint32(rel))
+	binary.BigEndian.PutUint32(e[8:], uint32(offset-x.base))
 	x.append(e[:])
-	return nil
 }
 
 // full reports whether the segment has to roll: one slot early, the last is for the forced entry (rule 3.2.5).

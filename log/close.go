@@ -1,0 +1,183 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Delete removes a log whose partition was deleted or moved away. It is not served from this moment on; its directory
+// is renamed, and removed after file.delete.delay.ms, at once when the disk is full (rule 3.6.5). Slices that were read before
+// stay readable. It waits for the disk.
+func (m *Manager) Delete(tp TopicPartition) error {
+	m.mu.Lock()
+	l := m.logs[tp]
+	delete(m.logs, tp)
+	m.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	l.dir.logs.Add(-1)
+	l.token <- struct{}{}
+	defer func() { <-l.token }()
+	l.shut(fmt.Errorf("log %s was deleted: %w", tp, kerr.UnknownTopicOrPartition))
+	l.notify()
+	if err := l.dir.failure(); err != nil {
+		return err
+	}
+	// Without the promise first: a crash in between would leave a promise that nobody keeps.
+	if err := l.dir.committer.do(func() { l.dir.marks.release(l.key()) }, true); err != nil {
+		return err
+	}
+	l.dir.keeper.forget(tp)
+	if l.active() == nil {
+		if _, err := m.fs.Stat(l.path); isNotExist(err) {
+			return nil
+		}
+	}
+	name := DirName{TopicPartition: tp, Kind: DirDelete, Unique: newDirectoryID()}
+	to := path.Join(l.dir.path, name.String())
+	err := m.fs.Rename(l.path, to)
+	if err == nil {
+		err = m.fs.SyncDir(l.dir.path)
+	}
+	if err != nil {
+		return l.dir.writeFailed(tp, err)
+	}
+	l.dir.keeper.removeLater(to, time.Duration(l.cfg.Load().FileDeleteDelayMs)*time.Millisecond)
+	return nil
+}
+
+// shut ends the use of the log, for the reason why; what is queued is written first. The token is held.
+func (l *Log) shut(why error) {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.lockQuiet(); err != nil { // the batches failed, or more and more came; then those fail
+		l.mu.Lock()
+	}
+	l.closed = why
+	for a := l.pending.head; a != nil; {
+		next := a.next
+		a.next, a.Err = nil, why
+		a = next
+	}
+	l.pending = appendQueue{}
+	l.doneSeq = l.stagedSeq
+	l.mu.Unlock()
+	for _, s := range l.segmentList() {
+		l.m.files.forget(s)
+	}
+}
+
+// Close stops the Manager: every log is written, synced and checkpointed, and then each directory gets its clean
+// shutdown file with brokerEpoch, last of all (rule 3.3.5), and its lock file goes. Logs refuse everything from then on.
+// A directory that failed, or that fails now, gets no such file and is recovered at the next start.
+func (m *Manager) Close(brokerEpoch int64) error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.mu.Unlock()
+	errs := make([]error, len(m.dirs))
+	var wg sync.WaitGroup
+	for i, d := range m.dirs {
+		wg.Go(func() { errs[i] = d.close(brokerEpoch) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// closers is how many logs of a directory are closed at a time: they wait for syncs.
+const closers = parallelSyncs
+
+func (d *Dir) close(brokerEpoch int64) error {
+	d.keeper.stop()
+	logs := d.m.logsIn(d)
+	var mu sync.Mutex // guards the keeper's checkpoints, which belong to this function now
+	var wg sync.WaitGroup
+	work := make(chan *Log)
+	var errs []error
+	for range min(closers, len(logs)) {
+		wg.Go(func() {
+			for l := range work {
+				c, err := l.close()
+				mu.Lock()
+				if err != nil {
+					errs = append(errs, fmt.Errorf("close log %s: %w", l.tp, err))
+				} else if c.l != nil {
+					d.marks.setRecovery(d.marks.slot(l.key()), c.at)
+					d.keeper.recovery.set(l.tp, c.at.Offset)
+					d.keeper.noteStart(l)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, l := range logs {
+		work <- l
+	}
+	close(work)
+	wg.Wait()
+	err := errors.Join(errs...)
+	if err == nil {
+		err = d.finishClose(brokerEpoch)
+	}
+	d.committer.stop()
+	for _, l := range logs {
+		for _, s := range l.segmentList() {
+			d.m.files.forget(s)
+		}
+	}
+	if failure := d.failure(); failure != nil {
+		err = failure
+	}
+	if err == nil {
+		err = WriteCleanShutdown(d.m.fs, d.path, brokerEpoch)
+	}
+	if err == nil {
+		err = d.m.fs.Remove(path.Join(d.path, lockFile))
+	}
+	return errors.Join(err, d.marks.close(), d.lock.Close())
+}
+
+// finishClose writes the directory's checkpoints and marks.
+func (d *Dir) finishClose(brokerEpoch int64) error {
+	d.keeper.takeNoted()
+	d.keeper.rewrite(time.Now(), true)
+	return d.committer.do(nil, true)
+}
+
+// close syncs and checkpoints the log; it takes nothing any more. A log without a segment has nothing to checkpoint.
+func (l *Log) close() (capture, error) {
+	l.token <- struct{}{}
+	defer func() { <-l.token }()
+	if err := l.dir.failure(); err != nil {
+		return capture{}, err
+	}
+	stopped := fmt.Errorf("log %s: %w: %w", l.tp, errStopped, kerr.KafkaStorageError)
+	if l.active() == nil || l.Loss() != nil {
+		l.mu.Lock()
+		l.closed = stopped
+		l.mu.Unlock()
+		return capture{}, nil
+	}
+	c, err := l.capture(stopped)
+	if err != nil {
+		return capture{}, err
+	}
+	l.dir.committer.add(l)
+	if err := l.dir.committer.barrier(); err != nil {
+		return capture{}, err
+	}
+	moved, err := l.finishCheckpoint(&c)
+	if err == nil && !moved {
+		err = fmt.Errorf("the log is not durable up to %d", c.at.Offset)
+	}
+	return c, err
+}

@@ -1,0 +1,356 @@
+package log
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// keeperInterval is how often a data directory's keeper looks at what changed.
+	keeperInterval = time.Second
+	// recoveryBudget is how many bytes above the recovery points of a directory the keeper tolerates: recovery reads
+	// them after a crash, in about a tenth of a second. Logs that write more than that in a second get a checkpoint each second, others
+	// share it.
+	recoveryBudget = 64 << 20
+	// maxCheckpointAge bounds how long a log with little traffic waits for its checkpoint; Kafka's checkpoint interval is
+	// a minute (rule 3.5.2).
+	maxCheckpointAge = 10 * time.Second
+	// maxCheckpoints bounds the checkpoints of one pass: each costs about five syncs, which compete with those that
+	// producers wait for.
+	maxCheckpoints = 64
+	// checkpointShare bounds the time spent on rewriting the offset checkpoints, whose size grows with the number of
+	// logs: 1/20 of the time.
+	checkpointShare = 20
+)
+
+// keeper does the background work of one data directory: it moves recovery points, writes the offset checkpoints, syncs the
+// durable marks, watches the free space and removes what was deleted. Its goroutine runs from start to stop.
+type keeper struct {
+	dir *Dir
+
+	mu      sync.Mutex // guards what follows; never held across I/O
+	changed []*Log     // since the last pass
+	removal []removal
+	noted   []notedPoint
+	touched []*Log
+
+	wake chan struct{}
+	quit chan struct{}
+	done chan struct{}
+
+	// What follows belongs to the goroutine.
+	behind      []*Log // changed, and not checkpointed yet
+	recovery    offsetFile
+	starts      offsetFile
+	nextRewrite time.Time
+}
+
+// removal is a directory that is to be removed.
+type removal struct {
+	path string
+	at   time.Time
+}
+
+// notedPoint is a recovery point that was found or lowered outside of the keeper's goroutine. gone: the log is.
+type notedPoint struct {
+	tp     TopicPartition
+	offset int64
+	gone   bool
+}
+
+func newKeeper(d *Dir) *keeper {
+	return &keeper{
+		dir: d, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		recovery: offsetFile{name: RecoveryPointCheckpoint}, starts: offsetFile{name: LogStartCheckpoint},
+	}
+}
+
+func (k *keeper) start() { go k.run() }
+
+// stop ends the goroutine after the pass that is under way.
+func (k *keeper) stop() {
+	close(k.quit)
+	<-k.done
+}
+
+// poke asks for a pass now.
+func (k *keeper) poke() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add notes that the log changed.
+func (k *keeper) add(l *Log) {
+	if !l.watched.CompareAndSwap(false, true) {
+		return
+	}
+	k.mu.Lock()
+	k.changed = append(k.changed, l)
+	k.mu.Unlock()
+}
+
+// note has the recovery point checkpoint say offset for a log.
+func (k *keeper) note(tp TopicPartition, offset int64) {
+	k.mu.Lock()
+	k.noted = append(k.noted, notedPoint{tp: tp, offset: offset})
+	k.mu.Unlock()
+}
+
+// forget removes a log from the checkpoints.
+func (k *keeper) forget(tp TopicPartition) {
+	k.mu.Lock()
+	k.noted = append(k.noted, notedPoint{tp: tp, gone: true})
+	k.mu.Unlock()
+}
+
+// touch has the log start checkpoint looked at, though nothing was appended.
+func (k *keeper) touch(l *Log) {
+	k.mu.Lock()
+	k.touched = append(k.touched, l)
+	k.mu.Unlock()
+}
+
+// takeNoted brings the checkpoints up to what was noted.
+func (k *keeper) takeNoted() (any bool) {
+	k.mu.Lock()
+	noted, touched := k.noted, k.touched
+	k.noted, k.touched = nil, nil
+	k.mu.Unlock()
+	for _, l := range touched {
+		k.noteStart(l)
+	}
+	for _, n := range noted {
+		if n.gone {
+			k.recovery.remove(n.tp)
+			k.starts.remove(n.tp)
+		} else {
+			k.recovery.set(n.tp, n.offset)
+		}
+	}
+	return len(noted)+len(touched) > 0
+}
+
+// removeLater removes a directory, which no log uses any more, after delay. A full disk doesn't wait.
+func (k *keeper) removeLater(path string, delay time.Duration) {
+	k.mu.Lock()
+	k.removal = append(k.removal, removal{path, time.Now().Add(delay)})
+	k.mu.Unlock()
+	if delay <= 0 || k.dir.State() == DirFull {
+		k.poke()
+	}
+}
+
+func (k *keeper) run() {
+	defer close(k.done)
+	ticker := time.NewTicker(keeperInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-k.quit:
+			return
+		case <-k.wake:
+		case <-ticker.C:
+		}
+		if k.dir.State() != DirFailed {
+			k.pass(time.Now())
+		}
+	}
+}
+
+// pass is one look at everything.
+func (k *keeper) pass(now time.Time) {
+	k.remove(now)
+	k.dir.checkSpace()
+	k.mu.Lock()
+	k.behind = append(k.behind, k.changed...)
+	k.changed = k.changed[:0]
+	k.mu.Unlock()
+	if noted := k.takeNoted(); len(k.behind) == 0 && !noted {
+		return
+	}
+	k.repair()
+	chosen := k.choose(now)
+	k.checkpoint(chosen)
+	k.rewrite(now, false)
+	if err := k.dir.committer.do(nil, false); err != nil { // writes the marks that changed
+		return
+	}
+	if err := k.dir.marks.sync(); err != nil {
+		_ = k.dir.fail(err)
+	}
+}
+
+// repair makes indexes anew that were found not to fit their log.
+func (k *keeper) repair() {
+	for _, l := range k.behind {
+		for _, s := range l.segmentList() {
+			if !s.broken.Load() {
+				continue
+			}
+			l.token <- struct{}{}
+			if err := l.rebuildIndexes(s); err != nil {
+				k.dir.m.logger.Warn("the indexes of a segment can't be made anew", "segment", s.path(logSuffix), "error", err)
+			}
+			<-l.token
+		}
+	}
+}
+
+// choose returns the logs that get a checkpoint in this pass, and keeps those that don't in k.behind. Logs with the most
+// bytes above their recovery point come first.
+func (k *keeper) choose(now time.Time) []*Log {
+	type candidate struct {
+		l        *Log
+		distance int64
+		due      bool
+	}
+	var all []candidate
+	var total int64
+	for _, l := range k.behind {
+		distance, due, live := l.behind(now)
+		if !live {
+			l.watched.Store(false)
+			continue
+		}
+		all = append(all, candidate{l, distance, due})
+		total += distance
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.distance, a.distance) })
+	clear(k.behind)
+	k.behind = k.behind[:0]
+	var chosen []*Log
+	for _, c := range all {
+		if len(chosen) < maxCheckpoints && (c.due || total > recoveryBudget) {
+			total -= c.distance
+			chosen = append(chosen, c.l)
+			c.l.watched.Store(false) // what changes from now on counts anew
+			continue
+		}
+		k.behind = append(k.behind, c.l)
+	}
+	return chosen
+}
+
+// checkpoint moves the recovery points of logs to their ends. One round of the committer serves all of them.
+func (k *keeper) checkpoint(logs []*Log) {
+	if len(logs) == 0 {
+		return
+	}
+	captures := make([]capture, 0, len(logs))
+	for _, l := range logs {
+		l.token <- struct{}{}
+		c, err := l.capture(nil)
+		if err != nil {
+			<-l.token
+			k.add(l)
+			continue
+		}
+		captures = append(captures, c)
+		k.dir.committer.add(l)
+	}
+	barrierErr := k.dir.committer.barrier()
+	for i := range captures {
+		c := &captures[i]
+		if barrierErr == nil {
+			k.finish(c)
+		}
+		<-c.l.token
+	}
+}
+
+// finish completes one checkpoint; the log's token is held.
+func (k *keeper) finish(c *capture) {
+	l := c.l
+	moved, err := l.finishCheckpoint(c)
+	switch {
+	case err != nil:
+		k.add(l)
+		_ = k.dir.writeFailed(l.tp, err)
+	case moved:
+		k.dir.marks.setRecovery(k.dir.marks.slot(l.key()), c.at)
+		k.recovery.set(l.tp, c.at.Offset)
+	default:
+		k.add(l)
+	}
+	k.noteStart(l)
+}
+
+// noteStart keeps the log start checkpoint, which has only logs that start above their first segment (rule 3.3.2).
+func (k *keeper) noteStart(l *Log) {
+	segs, start := l.segmentList(), l.start.Load()
+	if len(segs) > 0 && start > segs[0].base {
+		k.starts.set(l.tp, start)
+	} else {
+		k.starts.remove(l.tp)
+	}
+}
+
+// rewrite writes the offset checkpoints that changed. Without force it does so rarely when they are large.
+func (k *keeper) rewrite(now time.Time, force bool) {
+	if !force && now.Before(k.nextRewrite) {
+		return
+	}
+	began := time.Now()
+	for _, f := range []*offsetFile{&k.recovery, &k.starts} {
+		if err := f.write(k.dir); err != nil {
+			_ = k.dir.writeFailed(TopicPartition{}, err)
+			return
+		}
+	}
+	k.nextRewrite = now.Add(time.Since(began) * checkpointShare)
+}
+
+// remove removes the directories whose time has come, all of them when the disk is full.
+func (k *keeper) remove(now time.Time) {
+	full := k.dir.State() == DirFull
+	k.mu.Lock()
+	var due []string
+	k.removal = slices.DeleteFunc(k.removal, func(r removal) bool {
+		ripe := full || !r.at.After(now)
+		if ripe {
+			due = append(due, r.path)
+		}
+		return ripe
+	})
+	k.mu.Unlock()
+	for _, path := range due {
+		if err := k.dir.m.fs.RemoveAll(path); err != nil {
+			k.dir.m.logger.Warn("a deleted log can't be removed; it is tried again at the next start", "path", path, "error", err)
+		}
+	}
+}
+
+// offsetFile is the content of an offset checkpoint.
+type offsetFile struct {
+	name    string
+	offsets map[TopicPartition]int64
+	changed bool
+}
+
+func (f *offsetFile) set(tp TopicPartition, offset int64) {
+	if old, ok := f.offsets[tp]; !ok || old != offset {
+		f.offsets[tp], f.changed = offset, true
+	}
+}
+
+func (f *offsetFile) remove(tp TopicPartition) {
+	if _, ok := f.offsets[tp]; ok {
+		delete(f.offsets, tp)
+		f.changed = true
+	}
+}
+
+func (f *offsetFile) write(d *Dir) error {
+	if !f.changed {
+		return nil
+	}
+	if err := WriteCheckpoint(d.m.fs, d.path, f.name, f.offsets); err != nil {
+		return err
+	}
+	f.changed = false
+	return nil
+}

@@ -1,0 +1,301 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Known says whether a log found on disk is assigned to this broker, and with which settings (rule 3.9.7). topicID is
+// zero when the directory doesn't tell.
+type Known func(tp TopicPartition, topicID [16]byte) (*Config, bool)
+
+// Load opens the logs found in the data directories, a few at a time, and recovers those of directories that were not
+// stopped cleanly (rule 3.9.2). A log that is not known is set aside: its directory is renamed to -stray and not served.
+// Progress tells how far it is. What is wrong with one log fails its directory only if the disk does; the error is the
+// first of those that kept a log from being served.
+func (m *Manager) Load(ctx context.Context, known Known) error {
+	type found struct {
+		d    *Dir
+		name DirName
+	}
+	var all []found
+	for _, d := range m.dirs {
+		names, err := d.scan()
+		if err != nil {
+			return fmt.Errorf("data directory %s: %w", d.path, err)
+		}
+		for _, n := range names {
+			all = append(all, found{d, n})
+		}
+	}
+	m.progress.logs.Store(int64(len(all)))
+	work := make(chan found)
+	var firstErr error
+	var once sync.Once
+	var wg sync.WaitGroup
+	for range min(m.workers, len(all)) {
+		wg.Go(func() {
+			r := newRecovery(m)
+			for f := range work {
+				if err := m.loadOne(r, f.d, f.name, known); err != nil {
+					m.logger.Error("a log can't be opened", "log", f.name.TopicPartition.String(), "dir", f.d.path, "error", err)
+					once.Do(func() { firstErr = fmt.Errorf("open log %s in %s: %w", f.name.TopicPartition, f.d.path, err) })
+				}
+				m.progress.logsDone.Add(1)
+			}
+		})
+	}
+feed:
+	for _, f := range all {
+		select {
+		case work <- f:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(work)
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.Join(firstErr, m.loaded())
+}
+
+// loaded ends Load: what was recovered is now what the next crash starts from.
+func (m *Manager) loaded() error {
+	var errs []error
+	for _, d := range m.dirs {
+		if d.State() == DirFailed {
+			errs = append(errs, d.failure())
+			continue
+		}
+		d.keeper.poke()
+	}
+	return errors.Join(errs...)
+}
+
+// scan returns the logs of the directory. Directories that were deleted before the last stop are to be removed after
+// their delay again (rule 3.6.5).
+func (d *Dir) scan() ([]DirName, error) {
+	entries, err := d.m.fs.ReadDir(d.path)
+	if err != nil {
+		return nil, err
+	}
+	var logs []DirName
+	for _, e := range entries {
+		if !e.IsDir() || e.Name() == "lost+found" { // that of ext4, when the directory is a mount
+			continue
+		}
+		name, err := ParseDirName(e.Name())
+		switch {
+		case err != nil || name.Topic == clusterMetadataTopic:
+			d.m.logger.Warn("a directory in the data directory is not that of a log, and is left alone", "dir", d.path, "name", e.Name())
+		case name.Kind == DirDelete:
+			cfg := DefaultConfig()
+			d.keeper.removeLater(path.Join(d.path, e.Name()), time.Duration(cfg.FileDeleteDelayMs)*time.Millisecond)
+		case name.Kind == DirLog:
+			logs = append(logs, name)
+		default:
+			d.m.logger.Warn("a directory of a log that is not in service is left alone", "dir", d.path, "name", e.Name())
+		}
+	}
+	return logs, nil
+}
+
+// clusterMetadataTopic is Kafka's metadata log, which is not one of ours.
+const clusterMetadataTopic = "__cluster_metadata"
+
+// loadOne opens one log and registers it.
+func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error {
+	if err := d.failure(); err != nil {
+		return err
+	}
+	tp := name.TopicPartition
+	dir := path.Join(d.path, name.String())
+	topicID, err := ReadPartitionMetadata(m.fs, dir)
+	if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
+		return d.fail(err)
+	}
+	cfg, ok := known(tp, topicID)
+	if !ok {
+		m.logger.Warn("a log on disk is not assigned to this broker: it is set aside and not served", "log", tp.String(), "topic_id", formatUUID(topicID), "dir", d.path)
+		return d.setAside(name, DirStray)
+	}
+	l := newLog(m, d, tp, topicID, cfg)
+	if err := r.open(l); err != nil {
+		if errors.Is(err, ErrCorrupt) || isNotExist(err) {
+			return err
+		}
+		return d.fail(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if other := m.logs[tp]; other != nil {
+		return fmt.Errorf("the log is in %s as well; move one of the two directories away", other.dir.path)
+	}
+	d.logs.Add(1)
+	m.logs[tp] = l
+	m.changed(l)
+	return nil
+}
+
+// setAside renames a log's directory to another kind, under a unique name.
+func (d *Dir) setAside(name DirName, kind DirKind) error {
+	old := path.Join(d.path, name.String())
+	name.Kind, name.Unique = kind, newDirectoryID()
+	if err := d.m.fs.Rename(old, path.Join(d.path, name.String())); err != nil {
+		return err
+	}
+	return d.m.fs.SyncDir(d.path)
+}
+
+// parseSegmentBase reads the 20 digits that a segment's files are named by.
+func parseSegmentBase(digits string) (int64, error) {
+	base, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || len(digits) != 20 || base < 0 {
+		return 0, fmt.Errorf("%q is no segment's base offset", digits)
+	}
+	return base, nil
+}
+
+// logFiles are the files of a log's directory.
+type logFiles struct {
+	segments  map[int64]int64 // size of .log by base offset
+	snapshots []int64         // offsets, ascending
+	indexes   []string        // names of index files
+}
+
+// listFiles lists the files of the log and finishes what was interrupted (rule 3.9.1): leftovers are removed, complete
+// replacements of the cleaner put in place.
+func (l *Log) listFiles() (*logFiles, error) {
+	entries, err := l.m.fs.ReadDir(l.path)
+	if err != nil {
+		return nil, err
+	}
+	f := &logFiles{segments: make(map[int64]int64)}
+	var swaps []string
+	minCleaned := int64(-1)
+	var leftovers []string
+	for _, e := range entries {
+		name := e.Name()
+		stem, suffix, _ := strings.Cut(name, ".")
+		base, err := parseSegmentBase(stem)
+		switch {
+		case strings.HasSuffix(name, ".tmp"), err == nil && strings.HasSuffix(name, deletedSuffix):
+			leftovers = append(leftovers, name)
+		case err != nil:
+		case strings.HasSuffix(name, cleanedSuffix):
+			leftovers = append(leftovers, name)
+			if minCleaned < 0 || base < minCleaned {
+				minCleaned = base
+			}
+		case strings.HasSuffix(name, swapSuffix):
+			swaps = append(swaps, name)
+		case suffix == "log":
+			info, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			f.segments[base] = info.Size()
+		case suffix == "snapshot":
+			f.snapshots = append(f.snapshots, base)
+		case suffix == "index" || suffix == "timeindex" || suffix == "txnindex":
+			f.indexes = append(f.indexes, name)
+		}
+	}
+	if len(leftovers) == 0 && len(swaps) == 0 {
+		return f, l.dropOrphans(f)
+	}
+	for _, name := range leftovers {
+		if err := l.m.fs.Remove(path.Join(l.path, name)); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.finishSwaps(f, swaps, minCleaned); err != nil {
+		return nil, err
+	}
+	if err := l.m.fs.SyncDir(l.path); err != nil {
+		return nil, err
+	}
+	return l.listFiles()
+}
+
+// dropOrphans removes index files without a log file (rule 3.9.1).
+func (l *Log) dropOrphans(f *logFiles) error {
+	for _, name := range f.indexes {
+		base, _ := parseSegmentBase(name[:20])
+		if _, ok := f.segments[base]; ok {
+			continue
+		}
+		if err := l.m.fs.Remove(path.Join(l.path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishSwaps puts the cleaner's complete replacements in place, log files first. One with a base at or above the lowest
+// .cleaned file belongs to a pass that did not get that far, and is dropped (rule 3.9.1).
+func (l *Log) finishSwaps(f *logFiles, swaps []string, minCleaned int64) error {
+	isLog := func(name string) bool { return strings.HasSuffix(name, logSuffix+swapSuffix) }
+	slices.SortStableFunc(swaps, func(a, b string) int {
+		if isLog(a) == isLog(b) {
+			return 0
+		} else if isLog(a) {
+			return -1
+		}
+		return 1
+	})
+	for _, name := range swaps {
+		base, err := parseSegmentBase(name[:20])
+		if err != nil {
+			return err
+		}
+		file := path.Join(l.path, name)
+		if minCleaned >= 0 && base >= minCleaned {
+			err = l.m.fs.Remove(file)
+		} else {
+			if isLog(name) {
+				err = l.dropCovered(f, file, base)
+			}
+			if err == nil {
+				err = l.m.fs.Rename(file, strings.TrimSuffix(file, swapSuffix))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropCovered removes the segments whose offsets the replacement file covers, and the indexes of the one that it replaces
+// by name.
+func (l *Log) dropCovered(f *logFiles, file string, base int64) error {
+	end, err := l.endOfFile(file, base)
+	if err != nil {
+		return err
+	}
+	for other := range f.segments {
+		if other < base || other >= end && other != base {
+			continue
+		}
+		for _, suffix := range segmentSuffixes {
+			if other == base && suffix == logSuffix { // the rename replaces it
+				continue
+			}
+			if err := l.m.fs.Remove(segmentPath(l.path, other, suffix)); err != nil && !isNotExist(err) {
+				return err
+			}
+		}
+		delete(f.segments, other)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package log
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// EndOffsetForEpoch answers OffsetForLeaderEpoch (rule 6.8.2): the largest epoch ≤ epoch that the log knows, and the
+// offset at which it ends; (-1, -1) when that is unknown.
+func (l *Log) EndOffsetForEpoch(epoch int32) (int32, int64) {
+	return l.epochs.EndOffsetFor(epoch, l.End().Offset)
+}
+
+// EpochForOffset returns the leader epoch of the record at offset, -1 when it is unknown (rule 6.7.3).
+func (l *Log) EpochForOffset(offset int64) int32 {
+	epoch, ok := l.epochs.EpochFor(offset)
+	if !ok {
+		return -1
+	}
+	return epoch
+}
+
+// LatestEpoch returns the newest leader epoch in the log's data or that it became leader in, and false when there is none: what
+// a follower sends as the epoch of its last record.
+func (l *Log) LatestEpoch() (EpochEntry, bool) { return l.epochs.Latest() }
+
+// ActiveProducers appends what is known of each producer to dst (rule 5.11.3), in no order.
+func (l *Log) ActiveProducers(dst []ProducerInfo) []ProducerInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.describe(dst)
+}
+
+// ExpireProducers forgets producers that were not seen for producer.id.expiration.ms, and returns how many (rule 4.4.1).
+func (l *Log) ExpireProducers(now time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.expire(now.UnixMilli())
+}
+
+// StartVerification returns the guard under which a transactional batch may be appended once its coordinator has
+// confirmed the transaction, and false when it is open here already (rule 5.5.3).
+func (l *Log) StartVerification(producerID int64, epoch int16, sequence int32, now time.Time) (TxnGuard, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.startVerification(producerID, epoch, sequence, now.UnixMilli())
+}
+
+// AbortedTransactions returns the aborted transactions that overlap the offsets [from, upper), in the order of their
+// markers (rules 3.2.9, 5.8.3 and 5.8.5). Too many are harmless, too few are not: an index that can't be read is an
+// error.
+func (l *Log) AbortedTransactions(from, upper int64) ([]AbortedTxn, error) {
+	segs := l.segmentList()
+	var txns []AbortedTxn
+	for i := max(floorSegment(segs, from), 0); i < len(segs); i++ {
+		var done bool
+		kept := len(txns)
+		err := retryClosed(func() (err error) {
+			txns, done, err = segs[i].txns.collect(txns[:kept], from, upper)
+			return err
+		})
+		if err != nil {
+			return nil, l.readFailed(err)
+		}
+		if done {
+			break
+		}
+	}
+	return txns, nil
+}
+
+// UpperBound returns an offset above all records in s, for the lookup of aborted transactions (rule 5.8.4): the one that the next
+// index entry after s tells, or that of upper.
+func (l *Log) UpperBound(s *Slice, upper Position) int64 {
+	if s.seg == nil {
+		return upper.Offset
+	}
+	bound := upper.Offset
+	_ = retryClosed(func() error {
+		e, ok, err := s.seg.index.after(s.Off + s.N)
+		if err == nil && ok {
+			bound = min(bound, e.Offset+1)
+		}
+		return err
+	})
+	return bound
+}
+
+// IncrementStartOffset raises the log start to offset, which is at most the high watermark (rules 3.7.1 and 3.7.3), and
+// removes the segments that lie below it entirely. An offset at or below the log start changes nothing; one above the
+// end is an error that wraps kerr.OffsetOutOfRange. The new start is on the disk with the next checkpoint, within a
+// second or so; it waits for the disk.
+func (l *Log) IncrementStartOffset(offset int64) error {
+	l.token <- struct{}{}
+	defer func() { <-l.token }()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if end := l.End().Offset; offset > end {
+		return fmt.Errorf("%s: the log start can't be %d, the log ends at %d: %w", l.tp, offset, end, kerr.OffsetOutOfRange)
+	}
+	if offset <= l.start.Load() {
+		return nil
+	}
+	l.start.Store(offset)
+	l.epochs.TruncateFromStart(offset)
+	l.m.changed(l)
+	l.dir.keeper.touch(l)
+	if err := l.dropSegmentsBelow(offset); err != nil {
+		return l.dir.writeFailed(l.tp, err)
+	}
+	return nil
+}
+
+// dropSegmentsBelow removes the segments whose successor starts at or below offset, never the active one (rules 3.6.1c
+// and 3.6.2); the token is held.
+func (l *Log) dropSegmentsBelow(offset int64) error {
+	segs := l.segmentList()
+	n := 0
+	for n+1 < len(segs) && segs[n+1].base <= offset {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	l.appendMu.Lock()
+	segs = l.segmentList() // a roll may have added one
+	kept := append([]*segment(nil), segs[n:]...)
+	l.segments.Store(&kept)
+	l.appendMu.Unlock()
+	for _, s := range segs[:n] {
+		if err := l.m.removeSegmentFiles(s); err != nil {
+			return err
+		}
+		if err := l.m.fs.Remove(s.path(snapshotSuffix)); err != nil && !isNotExist(err) {
+			return err
+		}
+	}
+	return nil
+}

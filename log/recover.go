@@ -1,0 +1,433 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log/record"
+)
+
+// recovery opens logs, one at a time; a worker of Load has one.
+type recovery struct {
+	m   *Manager
+	buf []byte
+	now int64
+
+	epochsLost bool // of the log that is being opened
+}
+
+func newRecovery(m *Manager) *recovery {
+	return &recovery{m: m, now: time.Now().UnixMilli()}
+}
+
+// plan says where recovery of a log begins, and with which producer state.
+type plan struct {
+	at       Position // everything below is taken as it is
+	i        int      // number of the segment that holds it
+	snapshot int64    // offset of the producer snapshot to start with, -1: none
+	entries  []snapshotEntry
+	// promised is the offset below which everything was synced: what is missing there is lost, not torn. ours says that
+	// a durable mark says so.
+	promised int64
+	ours     bool
+}
+
+// open loads the log's files into l (rules 3.9.1 to 3.9.4). What lies above the recovery point is verified batch by
+// batch; after a clean stop of kbroker that is nothing, and no log file is read.
+func (r *recovery) open(l *Log) error {
+	files, err := l.listFiles()
+	if err != nil {
+		return err
+	}
+	if err := r.openEpochs(l); err != nil {
+		return err
+	}
+	mark, marked := l.dir.marks.read(l.key())
+	if len(files.segments) == 0 {
+		return r.openEmpty(l, mark)
+	}
+	segs, err := r.openSegments(l, files)
+	if err != nil {
+		return err
+	}
+	l.segments.Store(&segs)
+	l.start.Store(max(l.dir.starts[l.tp], segs[0].base))
+	p, err := r.plan(l, files, mark, marked)
+	if err != nil {
+		return err
+	}
+	found, err := r.verify(l, &p)
+	if err != nil {
+		return err
+	}
+	if err := r.conclude(l, &p, found); err != nil {
+		return err
+	}
+	if l.start.Load() > l.end.Offset && l.loss == nil { // rule 3.9.3
+		return l.restartAt(l.start.Load())
+	}
+	return nil
+}
+
+// openEmpty is open for a log whose directory has no segment.
+func (r *recovery) openEmpty(l *Log, v mark) error {
+	l.begin(l.dir.starts[l.tp])
+	if v.end > l.start.Load() {
+		l.loss = &Loss{Offset: l.start.Load(), Promised: v.end, Reason: "there is no segment in " + l.path}
+		r.m.logger.Error("a log has lost acknowledged records", "log", l.tp.String(), "loss", l.loss.String())
+	}
+	return nil
+}
+
+// openEpochs reads the leader epochs. Those of a damaged file are read from the batch headers of the whole log.
+func (r *recovery) openEpochs(l *Log) error {
+	r.epochsLost = false
+	epochs, err := loadEpochs(r.m.fs, l.path)
+	if errors.Is(err, ErrCorrupt) {
+		r.m.logger.Warn("the leader epochs of a log are damaged and are read from its batches", "log", l.tp.String(), "error", err)
+		epochs, err = &EpochCache{}, nil
+		r.epochsLost = true
+	}
+	if err != nil {
+		return err
+	}
+	l.epochs = epochs
+	return nil
+}
+
+// openSegments opens the segments found, with the indexes that they have. A missing or damaged index is made anew from
+// the headers of the log (rules 3.2.7 and 3.9.1).
+func (r *recovery) openSegments(l *Log, files *logFiles) ([]*segment, error) {
+	cfg := l.cfg.Load()
+	segs := make([]*segment, 0, len(files.segments))
+	for base, size := range files.segments {
+		s := &segment{base: base, dir: l.path}
+		s.size.Store(size)
+		var errs [3]error
+		s.index, errs[0] = openOffsetIndex(r.m.fs, s.path(indexSuffix), base, cfg.SegmentIndexBytes, size)
+		s.times, errs[1] = openTimeIndex(r.m.fs, s.path(timeIndexSuffix), base, cfg.SegmentIndexBytes)
+		s.txns, errs[2] = openTxnIndex(r.m.fs, s.path(txnIndexSuffix), base)
+		if errs[2] == nil {
+			errs[2] = s.txns.verify()
+		}
+		for _, err := range errs {
+			if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
+				return nil, err
+			}
+			s.broken.Store(s.broken.Load() || err != nil)
+		}
+		segs = append(segs, s)
+	}
+	slices.SortFunc(segs, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
+	return segs, nil
+}
+
+// plan decides where to begin. With kbroker's own mark that is the recovery point itself, if the producer state there
+// was kept; otherwise the start of the segment that holds it, or of an earlier one with a snapshot (rule 3.9.4).
+func (r *recovery) plan(l *Log, files *logFiles, v mark, marked bool) (plan, error) {
+	segs := l.segmentList()
+	p := plan{promised: l.dir.recoveryPoints[l.tp], snapshot: -1, ours: marked}
+	recovery := p.promised
+	if marked {
+		p.promised, recovery = v.end, v.recovery.Offset
+	}
+	p.i = max(floorSegment(segs, recovery), 0)
+	last := segs[p.i]
+	if marked && v.recovery.SegmentBase == last.base && last.size.Load() >= v.recovery.Bytes && !last.broken.Load() {
+		entries, ok, err := r.snapshotAt(l, files, v.recovery.Offset)
+		if err != nil {
+			return p, err
+		}
+		if ok {
+			p.at, p.snapshot, p.entries = v.recovery, v.recovery.Offset, entries
+			return p, nil
+		}
+	}
+	for ; ; p.i-- {
+		p.at = Position{Offset: segs[p.i].base, SegmentBase: segs[p.i].base}
+		entries, ok, err := r.snapshotAt(l, files, p.at.Offset)
+		if err != nil {
+			return p, err
+		}
+		if ok {
+			p.snapshot, p.entries = p.at.Offset, entries
+			return p, nil
+		}
+		if p.i == 0 {
+			return p, nil
+		}
+	}
+}
+
+// snapshotAt reads the producer snapshot at offset; ok is false when there is none. A damaged one is removed (rule 3.2.10).
+func (r *recovery) snapshotAt(l *Log, files *logFiles, offset int64) (entries []snapshotEntry, ok bool, err error) {
+	if !slices.Contains(files.snapshots, offset) {
+		return nil, false, nil
+	}
+	name := segmentPath(l.path, offset, snapshotSuffix)
+	entries, err = readSnapshot(r.m.fs, name)
+	if errors.Is(err, ErrCorrupt) {
+		r.m.logger.Warn("a producer snapshot is damaged; an older one is used", "file", name, "error", err)
+		files.snapshots = slices.DeleteFunc(files.snapshots, func(o int64) bool { return o == offset })
+		return nil, false, r.m.fs.Remove(name)
+	}
+	return entries, err == nil, err
+}
+
+// findings are what verify found.
+type findings struct {
+	t     tail
+	i     int   // number of the segment in which the log ends
+	read  int64 // bytes of log files that were read
+	cause error // why the log ends before its files do; nil: it does not
+	// snapshots are the producer states at the starts of the segments that were read.
+	snapshots []pendingSnapshot
+}
+
+// verify reads the log from p.at on up to its end or the first bad batch, and makes indexes, producer state and epochs
+// anew from there on.
+func (r *recovery) verify(l *Log, p *plan) (findings, error) {
+	segs := l.segmentList()
+	for _, s := range segs[:p.i] {
+		if s.broken.Load() {
+			if err := l.rebuildIndexes(s); err != nil {
+				return findings{}, err
+			}
+		}
+	}
+	if r.epochsLost {
+		if err := r.rereadEpochs(l, p); err != nil {
+			return findings{}, err
+		}
+	}
+	l.producers.load(p.entries, r.now)
+	found := findings{i: p.i}
+	for i := p.i; i < len(segs); i++ {
+		s := segs[i]
+		if i > p.i {
+			if p.ours && !l.cfg.Load().Compact && s.base != found.t.next {
+				found.cause = fmt.Errorf("the segment after offset %d begins at %d", found.t.next-1, s.base)
+				return found, nil
+			}
+			segs[i-1].finish(&found.t)
+			if err := segs[i-1].sealIndexes(); err != nil {
+				return found, err
+			}
+			found.snapshots = append(found.snapshots, pendingSnapshot{s.base, l.producers.snapshot()})
+		}
+		at := Position{Offset: s.base, SegmentBase: s.base}
+		if i == p.i {
+			at = p.at
+		}
+		t, err := s.tailAt(at, r.now)
+		if err != nil {
+			return found, err
+		}
+		found.i, found.t = i, t
+		if err := r.verifySegment(l, s, &found); err != nil || found.cause != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// tailAt cuts the segment's indexes to what lies below at, and returns the tail there.
+func (s *segment) tailAt(at Position, now int64) (tail, error) {
+	t := newTail(s.base, now)
+	t.next = at.Offset
+	if at.Bytes == 0 {
+		s.broken.Store(false)
+		return t, errors.Join(s.index.reset(), s.times.reset(), s.txns.reset())
+	}
+	if err := errors.Join(s.index.truncateTo(at.Offset), s.times.truncateTo(at.Offset), s.txns.truncateTo(at.Offset)); err != nil {
+		return t, err
+	}
+	return s.tailOf(t, at)
+}
+
+// tailOf fills in what the indexes say of a tail at a position above 0.
+func (s *segment) tailOf(t tail, at Position) (tail, error) {
+	index, err := s.index.lastEntry()
+	if err != nil {
+		return t, err
+	}
+	times, _, err := s.times.lastEntry()
+	if err != nil {
+		return t, err
+	}
+	t.size = at.Bytes
+	t.unindexed = at.Bytes - index.Position
+	t.entries, t.timeEntries = s.index.count(), s.times.count()
+	t.timeIndexed, t.maxTimestamp, t.maxTimestampAt = times.Timestamp, times.Timestamp, times.Offset
+	t.firstTimestamp = unreadTimestamp
+	return t, nil
+}
+
+// verifySegment verifies the batches of one segment from found.t on.
+func (r *recovery) verifySegment(l *Log, s *segment, found *findings) error {
+	size := s.size.Load()
+	if size <= found.t.size {
+		return nil
+	}
+	r.m.progress.bytes.Add(size - found.t.size)
+	file, err := r.m.fs.OpenDirect(s.path(logSuffix))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if r.buf == nil {
+		r.buf = vfs.AlignedBuffer(verifyBytes)
+	}
+	v := &verifier{file: file, size: size, pos: found.t.size, next: found.t.next, buf: r.buf, read: func(n int64) {
+		found.read += n
+		r.m.progress.bytesDone.Add(n)
+	}}
+	l.epochs.TruncateFromEnd(found.t.next)
+	if e, ok := l.epochs.Latest(); ok {
+		l.lastEpoch = e.Epoch
+	}
+	interval := int64(l.cfg.Load().IndexIntervalBytes)
+	for {
+		b, whole, err := v.batch()
+		if err == io.EOF {
+			return nil
+		}
+		if errors.Is(err, errDamaged) {
+			found.cause = fmt.Errorf("%s, position %d: %w", s.path(logSuffix), found.t.size, err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.replay(l, s, b, whole, found, interval)
+	}
+}
+
+// replay takes a verified batch into the log's state, as if it was appended now.
+func (r *recovery) replay(l *Log, s *segment, b record.Batch, whole bool, found *findings, interval int64) {
+	info := b.Info()
+	position := found.t.size
+	if found.t.add(int64(info.Size), b.LastOffset(), info.MaxTimestamp, interval) {
+		s.addEntries(&found.t, b.LastOffset(), position)
+	}
+	if epoch := b.PartitionLeaderEpoch(); epoch > l.lastEpoch {
+		l.epochs.Assign(epoch, b.BaseOffset())
+		l.lastEpoch = epoch
+	}
+	pb := newProducerBatch(&info)
+	if info.Control && whole {
+		var err error
+		if pb.Marker, pb.CoordinatorEpoch, err = parseMarker(b); err != nil {
+			r.m.logger.Warn("a control batch can't be read", "log", l.tp.String(), "error", err)
+		}
+	}
+	var undo producerUndo
+	if txn, aborted := l.producers.update(&pb, b.BaseOffset(), r.now, &undo); aborted {
+		s.txns.append(txn)
+		s.indexDirty.Store(true)
+	}
+}
+
+// conclude makes what was found the log's content: a torn tail is cut, what is kept is synced, and only then the end is
+// durable. Lost data is reported, and nothing on the disk changes.
+func (r *recovery) conclude(l *Log, p *plan, found findings) error {
+	segs := l.segmentList()
+	end := found.t.end()
+	if end.Offset < p.promised && (p.ours || found.cause == nil) {
+		reason := fmt.Sprintf("the log ends in %s at %d bytes", segs[found.i].path(logSuffix), found.t.size)
+		if found.cause != nil {
+			reason = found.cause.Error()
+		}
+		l.loss = &Loss{Offset: end.Offset, Promised: p.promised, Reason: reason}
+		r.m.logger.Error("a log has lost acknowledged records: it can be read up to there, and takes no appends", "log", l.tp.String(), "loss", l.loss.String())
+	} else if err := r.cutTorn(l, segs, &found); err != nil {
+		return err
+	}
+	kept := segs[:found.i+1]
+	l.segments.Store(&kept)
+	segs[found.i].size.Store(found.t.size)
+	l.written, l.staged, l.end = found.t, found.t, end
+	l.durable = end
+	l.epochs.TruncateFromEnd(end.Offset + 1)
+	l.epochs.TruncateFromStart(l.start.Load())
+	if e, ok := l.epochs.Latest(); ok {
+		l.lastEpoch = e.Epoch
+	}
+	l.checkpoint.recovery, l.snapshotAt = p.at, p.snapshot
+	if l.loss != nil || end == p.at && p.ours && found.cause == nil {
+		return nil
+	}
+	return r.settle(l, p, &found)
+}
+
+// cutTorn removes what follows the first bad batch (rule 3.9.2).
+func (r *recovery) cutTorn(l *Log, segs []*segment, found *findings) error {
+	if found.cause == nil {
+		return nil
+	}
+	s := segs[found.i]
+	r.m.logger.Warn("the end of a log is torn and is cut: it was not acknowledged", "log", l.tp.String(),
+		"end", found.t.next, "bytes", s.size.Load()-found.t.size, "later_segments", len(segs)-1-found.i, "cause", found.cause)
+	for _, later := range segs[found.i+1:] {
+		if err := r.m.removeSegmentFiles(later); err != nil {
+			return err
+		}
+	}
+	file, err := r.m.files.acquire(s)
+	if err != nil {
+		return err
+	}
+	defer file.release()
+	return file.Truncate(found.t.size)
+}
+
+// settle syncs what recovery kept and made, and moves the recovery point to the log's end, so that the next one has
+// nothing to read.
+func (r *recovery) settle(l *Log, p *plan, found *findings) error {
+	for _, s := range l.segmentList()[p.i:] {
+		file, err := r.m.files.acquire(s)
+		if err != nil {
+			return err
+		}
+		err = file.Sync()
+		file.release()
+		if err == nil {
+			err = s.flushIndexes()
+		}
+		if err == nil {
+			err = s.syncIndexes()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	found.snapshots = append(found.snapshots, pendingSnapshot{l.end.Offset, l.producers.snapshot()})
+	if err := l.dropSnapshotsAbove(p.at.Offset); err != nil {
+		return err
+	}
+	for _, s := range found.snapshots {
+		if err := writeSnapshot(r.m.fs, segmentPath(l.path, s.offset, snapshotSuffix), s.entries); err != nil {
+			return err
+		}
+	}
+	if err := l.epochs.Persist(r.m.fs, l.path); err != nil {
+		return err
+	}
+	if err := r.m.fs.SyncDir(l.path); err != nil {
+		return err
+	}
+	if err := r.m.fs.SyncDir(path.Dir(l.path)); err != nil {
+		return err
+	}
+	l.snapshotAt, l.checkpoint.recovery = l.end.Offset, l.end
+	slot := l.dir.marks.slot(l.key())
+	l.dir.marks.set(slot, l.end.Offset)
+	l.dir.marks.setRecovery(slot, l.end)
+	l.dir.keeper.note(l.tp, l.end.Offset)
+	return nil
+}

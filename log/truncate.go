@@ -1,0 +1,312 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kbroker/kbroker/log/record"
+)
+
+// TruncateTo cuts the log at offset: batches that end at or above it go, whole batches only (rule 3.8.1). With an
+// offset at or above the end nothing is cut, and epochs that start above the end are forgotten; with one below the first
+// segment, the log starts anew at offset. Meanwhile appends are refused. It waits for the disk.
+//
+// What DurableEnd promised is lowered on the disk first, so that a crash in between is no loss of data.
+func (l *Log) TruncateTo(offset int64) error {
+	l.token <- struct{}{}
+	defer func() { <-l.token }()
+	if l.End().Offset <= offset {
+		l.epochs.TruncateFromEnd(offset)
+		l.resetLastEpoch()
+		return nil
+	}
+	return l.cut(offset, func() error { return l.truncateTo(offset) })
+}
+
+// TruncateFullyAndStartAt empties the log and lets it start at offset, which a follower does whose end lies below the
+// leader's log start (rule 3.8.3). Meanwhile appends are refused. It waits for the disk.
+func (l *Log) TruncateFullyAndStartAt(offset int64) error {
+	l.token <- struct{}{}
+	defer func() { <-l.token }()
+	return l.cut(0, func() error { return l.restartAt(offset) })
+}
+
+// cut runs fn, which cuts files, as a truncation that keeps nothing at or above offset; the token is held.
+func (l *Log) cut(offset int64, fn func() error) error {
+	l.mu.Lock()
+	if l.closed != nil {
+		defer l.mu.Unlock()
+		return l.closed
+	}
+	l.cuts++
+	l.cutting = true
+	l.mu.Unlock()
+	err := l.promiseLess(offset)
+	if err == nil {
+		if err = fn(); err != nil {
+			err = l.dir.fail(fmt.Errorf("truncate %s to %d: %w", l.tp, offset, err))
+		}
+	}
+	if err == nil { // before anything is appended: what was cut must not come back behind it
+		l.dir.committer.add(l)
+		err = l.dir.committer.barrier()
+	}
+	l.mu.Lock()
+	l.cutting = false
+	if err == nil {
+		l.durable = l.end
+	}
+	l.mu.Unlock()
+	l.m.changed(l)
+	return err
+}
+
+// promiseLess lowers the log's durable mark and recovery point to offset, on the disk too.
+func (l *Log) promiseLess(offset int64) error {
+	l.mu.Lock()
+	l.durable = lowerTo(l.durable, offset)
+	l.checkpoint.recovery = lowerTo(l.checkpoint.recovery, offset)
+	l.mu.Unlock()
+	l.dir.keeper.note(l.tp, min(offset, l.DurableEnd().Offset))
+	return l.dir.committer.do(func() {
+		l.dir.marks.lower(l.dir.marks.slot(l.key()), offset)
+	}, true)
+}
+
+// lowerTo returns p, or offset if that is lower.
+func lowerTo(p Position, offset int64) Position {
+	if p.Offset <= offset {
+		return p
+	}
+	return At(offset)
+}
+
+// truncateTo cuts the files; appends are refused meanwhile, and the token is held.
+func (l *Log) truncateTo(offset int64) error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.lockQuiet(); err != nil {
+		return err
+	}
+	l.mu.Unlock()
+	segs := l.segmentList()
+	i := floorSegment(segs, offset)
+	if i < 0 {
+		return l.restart(offset)
+	}
+	seg := segs[i]
+	place, err := l.cutPlace(seg, offset)
+	if err != nil {
+		return err
+	}
+	for _, s := range segs[i+1:] {
+		if err := l.m.removeSegmentFiles(s); err != nil {
+			return err
+		}
+	}
+	if err := l.cutFile(seg, place); err != nil {
+		return err
+	}
+	t, err := l.tailAfterCut(seg, place)
+	if err != nil {
+		return err
+	}
+	kept := slices.Clone(segs[:i+1])
+	if err := l.dropSnapshotsAbove(t.next); err != nil {
+		return err
+	}
+	producers, err := l.producersAt(kept, t.end())
+	if err != nil {
+		return err
+	}
+	l.afterCut(kept, t, producers)
+	return nil
+}
+
+// cutPlace finds where to cut seg: the first batch that ends at or above offset, whose start is also the log's new end
+// if it lies below offset.
+func (l *Log) cutPlace(seg *segment, offset int64) (Position, error) {
+	file, err := l.m.files.acquire(seg)
+	if err != nil {
+		return Position{}, err
+	}
+	defer file.release()
+	at := Position{Offset: offset, SegmentBase: seg.base, Bytes: seg.size.Load()}
+	place, err := l.locateIn(seg, file, offset, at.Bytes)
+	if err == io.EOF {
+		return at, nil
+	}
+	if err != nil {
+		return Position{}, err
+	}
+	at.Bytes, at.Offset = place.position, min(offset, place.base)
+	return at, nil
+}
+
+// tailAfterCut cuts the segment's indexes and returns the tail at place. The batches behind the last index entry are
+// looked at again: one of them may have the largest timestamp.
+func (l *Log) tailAfterCut(seg *segment, place Position) (tail, error) {
+	t, err := seg.tailAt(place, time.Now().UnixMilli())
+	if err != nil || place.Bytes == 0 {
+		return t, err
+	}
+	t.size, t.unindexed = t.size-t.unindexed, 0
+	interval := int64(l.cfg.Load().IndexIntervalBytes)
+	err = l.m.scanHeaders(seg.path(logSuffix), t.size, place.Bytes, func(b record.Batch, _ int64, _ *headerScan) error {
+		t.add(int64(b.Size()), b.LastOffset(), b.MaxTimestamp(), interval)
+		return nil
+	})
+	t.next = place.Offset
+	return t, err
+}
+
+// producersAt makes the producer state at the end of segs anew: the newest snapshot and what was appended since (rule
+// 3.8.2).
+func (l *Log) producersAt(segs []*segment, end Position) (*producerState, error) {
+	now := time.Now().UnixMilli()
+	s := newProducerState(producerLimits(l.cfg.Load()))
+	first := len(segs) - 1
+	for ; first >= 0; first-- {
+		entries, ok, err := l.findSnapshot(segs[first].base)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			s.load(entries, now)
+			break
+		}
+	}
+	for i := max(first, 0); i < len(segs); i++ {
+		size := segs[i].size.Load()
+		if i == len(segs)-1 {
+			size = end.Bytes
+		}
+		err := l.m.scanHeaders(segs[i].path(logSuffix), 0, size, func(b record.Batch, position int64, scan *headerScan) error {
+			_, _, err := replayProducer(s, b, position, scan, now)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// findSnapshot returns the producer snapshot at offset, from the disk or from a roll that is not checkpointed yet.
+func (l *Log) findSnapshot(offset int64) (entries []snapshotEntry, ok bool, err error) {
+	l.mu.Lock()
+	for _, s := range l.checkpoint.snapshots {
+		if s.offset == offset {
+			entries, ok = s.entries, true
+		}
+	}
+	l.mu.Unlock()
+	if ok {
+		return entries, true, nil
+	}
+	entries, err = readSnapshot(l.m.fs, segmentPath(l.path, offset, snapshotSuffix))
+	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
+		return nil, false, nil
+	}
+	return entries, err == nil, err
+}
+
+func (l *Log) cutFile(seg *segment, at Position) error {
+	file, err := l.m.files.acquire(seg)
+	if err != nil {
+		return err
+	}
+	defer file.release()
+	return file.Truncate(at.Bytes)
+}
+
+// afterCut makes segs the log, which ends at t; appendMu is held.
+func (l *Log) afterCut(segs []*segment, t tail, producers *producerState) {
+	seg := segs[len(segs)-1]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seg.size.Store(t.size)
+	seg.unsynced.Store(true)
+	seg.largest.Store(nil)
+	l.segments.Store(&segs)
+	l.written, l.staged, l.end = t, t, t.end()
+	l.start.Store(min(l.start.Load(), t.next))
+	l.producers = producers
+	l.unstable = At(-1)
+	l.recent.reset()
+	l.names.segment = true // the names of what was removed
+	l.checkpoint.snapshots = slices.DeleteFunc(l.checkpoint.snapshots, func(s pendingSnapshot) bool { return s.offset > t.next })
+	l.snapshotAt = min(l.snapshotAt, t.next)
+	l.epochs.TruncateFromEnd(t.next)
+	l.lastEpoch = -1
+	if e, ok := l.epochs.Latest(); ok {
+		l.lastEpoch = e.Epoch
+	}
+}
+
+func (l *Log) resetLastEpoch() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastEpoch = -1
+	if e, ok := l.epochs.Latest(); ok {
+		l.lastEpoch = e.Epoch
+	}
+}
+
+// restartAt empties the log and lets it start at offset.
+func (l *Log) restartAt(offset int64) error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.lockQuiet(); err != nil {
+		return err
+	}
+	l.mu.Unlock()
+	return l.restart(offset)
+}
+
+// restart is restartAt; appendMu is held and nothing is queued. The log has no segment until its next append.
+func (l *Log) restart(offset int64) error {
+	for _, s := range l.segmentList() {
+		if err := l.m.removeSegmentFiles(s); err != nil {
+			return err
+		}
+	}
+	if err := l.dropSnapshotsAbove(-1); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.names.segment = l.active() != nil // the names of what was removed
+	l.segments.Store(nil)
+	l.begin(offset)
+	l.producers.reset()
+	l.unstable = At(-1)
+	l.checkpoint.snapshots, l.snapshotAt = nil, -1
+	l.epochs.Clear()
+	l.lastEpoch = -1
+	return nil
+}
+
+// dropSnapshotsAbove removes the producer snapshots above offset.
+func (l *Log) dropSnapshotsAbove(offset int64) error {
+	entries, err := l.m.fs.ReadDir(l.path)
+	if isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		digits, ok := strings.CutSuffix(e.Name(), snapshotSuffix)
+		if at, err := parseSegmentBase(digits); ok && err == nil && at > offset {
+			errs = append(errs, l.m.fs.Remove(path.Join(l.path, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
