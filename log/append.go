@@ -183,7 +183,7 @@ func (a *Append) producerBatch() (producerBatch, error) {
 		return pb, nil
 	}
 	var err error
-	pb.Marker, pb.CoordinatorEpoch, err = parseMarker(a.Batch)
+	pb.Marker, pb.CoordinatorEpoch, err = markerOf(a.Batch)
 	return pb, err
 }
 
@@ -191,5 +191,22 @@ func newProducerBatch(i *record.Info) producerBatch {
 	return producerBatch{
 		ProducerID: i.ProducerID, Epoch: i.ProducerEpoch, BaseSequence: i.BaseSequence, LastOffsetDelta: i.LastOffsetDelta,
 		MaxTimestamp: i.MaxTimestamp, Transactional: i.Transactional, Control: i.Control,
+	}
+}
+
+// markerOf returns what a control batch says of a transaction. Kinds that end none are kept and mean nothing here (rule
+// 2.3.3), and so do control batches that compaction emptied.
+func markerOf(b record.Batch) (markerType, int32, error) {
+	if b.RecordCount() == 0 {
+		return noMarker, -1, nil
+	}
+	m, ok, err := b.EndTxnMarker()
+	switch {
+	case err != nil || !ok:
+		return noMarker, -1, err
+	case m.Commit:
+		return commitMarker, m.CoordinatorEpoch, nil
+	default:
+		return abortMarker, m.CoordinatorEpoch, nil
 	}
 }

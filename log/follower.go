@@ -133,7 +133,7 @@ func (l *Log) publishedVerbatim(batches []byte, now int64, cfg *Config, res *Fol
 		pb := newProducerBatch(&info)
 		if info.Control {
 			var err error
-			if pb.Marker, pb.CoordinatorEpoch, err = parseMarker(b[:info.Size]); err != nil {
+			if pb.Marker, pb.CoordinatorEpoch, err = markerOf(b[:info.Size]); err != nil {
 				l.m.logger.Warn("a control batch can't be read", "log", l.tp.String(), "error", err)
 			}
 		}

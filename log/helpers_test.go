@@ -86,7 +86,7 @@ func openManager(t testing.TB, fsys vfs.FS, cfg Config, dirs ...string) *Manager
 }
 
 func tryOpenManager(fsys vfs.FS, cfg Config, dirs ...string) (*Manager, error) {
-	m, err := Open(Options{FS: fsys, Dirs: dirs, Logger: quiet(), ClusterID: "test-cluster", NodeID: 1})
+	m, err := Open(Options{FS: fsys, Dirs: dirs, Logger: quiet(), ClusterID: "test-cluster", NodeID: 1, Codecs: record.NewCodecs()})
 	if err != nil {
 		return nil, err
 	}

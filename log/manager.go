@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log/record"
 )
 
 // Options are what a Manager needs to know.
@@ -23,6 +24,8 @@ type Options struct {
 	// what others say (rule 3.3.4).
 	ClusterID string
 	NodeID    int32
+	// Codecs decompress batches that are searched by timestamp.
+	Codecs *record.Codecs
 	// RecoveryWorkers is num.recovery.threads.per.data.dir; 0: as many as processors, between 2 and 4.
 	RecoveryWorkers int
 	// OpenSegments bounds the segments whose files are open; 0: defaultOpenSegments. Each has up to four descriptors.
@@ -35,6 +38,7 @@ type Manager struct {
 	logger  *slog.Logger
 	dirs    []*Dir
 	workers int
+	codecs  *record.Codecs
 	files   *descriptors
 	chunks  chunkPool
 
@@ -50,7 +54,7 @@ type Manager struct {
 // else is wrong with one is an error that names it and what to change.
 func Open(o Options) (*Manager, error) {
 	m := &Manager{
-		fs: o.FS, logger: o.Logger, workers: o.RecoveryWorkers,
+		fs: o.FS, logger: o.Logger, codecs: o.Codecs, workers: o.RecoveryWorkers,
 		files: &descriptors{fs: o.FS, limit: o.OpenSegments},
 		logs:  make(map[TopicPartition]*Log),
 	}

@@ -87,7 +87,7 @@ func replayProducer(producers *producerState, b record.Batch, position int64, sc
 	if info.Control && info.Size <= chunkBytes { // b is not valid after this
 		whole, err := scan.bytes(position, int(info.Size))
 		if err == nil {
-			pb.Marker, pb.CoordinatorEpoch, err = parseMarker(whole)
+			pb.Marker, pb.CoordinatorEpoch, err = markerOf(whole)
 		}
 		if err != nil {
 			return AbortedTxn{}, false, err

@@ -322,7 +322,7 @@ func (r *recovery) replay(l *Log, s *segment, b record.Batch, whole bool, found 
 	pb := newProducerBatch(&info)
 	if info.Control && whole {
 		var err error
-		if pb.Marker, pb.CoordinatorEpoch, err = parseMarker(b); err != nil {
+		if pb.Marker, pb.CoordinatorEpoch, err = markerOf(b); err != nil {
 			r.m.logger.Warn("a control batch can't be read", "log", l.tp.String(), "error", err)
 		}
 	}
