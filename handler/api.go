@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/metadata"
 )
@@ -84,6 +85,9 @@ type Deps struct {
 	Metadata   *metadata.Cell
 	Controller *controller.Client
 	Admin      Admin
+	Config     *config.Store
+	Loggers    *config.Loggers
+	Features   []Feature // what this broker supports, for ApiVersions
 	Authorizer acl.Authorizer
 	Logger     *slog.Logger
 }

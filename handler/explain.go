@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -22,3 +23,17 @@ func (d *Deps) explain(c *Context, err error) (code int16, message *string) {
 	}
 	return k.Code, new(err.Error())
 }
+
+// refuse wraps one of Kafka's errors with words for the client.
+func refuse(kafka *kerr.Error, format string, args ...any) error {
+	return &refusal{fmt.Sprintf(format, args...), kafka}
+}
+
+// refusal is one of Kafka's errors with words for the client.
+type refusal struct {
+	message string
+	kafka   *kerr.Error
+}
+
+func (r *refusal) Error() string { return r.message }
+func (r *refusal) Unwrap() error { return r.kafka }

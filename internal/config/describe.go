@@ -62,7 +62,7 @@ func (s *Store) DescribeTopic(overrides map[string]string, filter Filter) []Entr
 }
 
 func (st *state) topicEntry(k *Key, overrides map[string]string) Entry {
-	e := Entry{Name: k.Name, Source: Default, Type: k.Type, Sensitive: k.Sensitive(), Doc: k.Doc}
+	e := Entry{Name: k.Name, Source: Default, Type: k.Type, Sensitive: k.Sensitive(), Doc: k.doc()}
 	if len(k.Synonyms) > 0 {
 		name := k.Synonyms[0].Name
 		e.Synonyms = st.synonyms(name, BrokerKeys.Key(name))
@@ -164,7 +164,7 @@ func (st *state) brokerEntry(name string, k *Key) Entry {
 		k = &Key{Name: name, Null: true}
 	}
 	e := Entry{
-		Name: name, Source: Default, Type: k.Type, Sensitive: k.Sensitive(), Doc: k.Doc,
+		Name: name, Source: Default, Type: k.Type, Sensitive: k.Sensitive(), Doc: k.doc(),
 		ReadOnly: k.Type == Unknown || name != k.Name || k.Update == ReadOnly,
 		Synonyms: st.synonyms(name, k),
 	}
@@ -191,7 +191,7 @@ func (s *Store) DescribeClusterDefault(filter Filter) []Entry {
 		v, err := k.canonical(st.cluster[name])
 		value := visible(k, optional{v, err == nil})
 		entries = append(entries, Entry{
-			Name: name, Value: value, Source: DynamicDefaultBroker, Type: k.Type, Sensitive: k.Sensitive(), Doc: k.Doc,
+			Name: name, Value: value, Source: DynamicDefaultBroker, Type: k.Type, Sensitive: k.Sensitive(), Doc: k.doc(),
 			ReadOnly: k.Type == Unknown || name != k.Name || k.Update == ReadOnly,
 			Synonyms: []EntrySynonym{{name, value, DynamicDefaultBroker}},
 		})
@@ -224,7 +224,7 @@ func describeSimple(t *Table, overrides map[string]string, filter Filter, from S
 		if !filter.selects(k.Name) {
 			continue
 		}
-		e := Entry{Name: k.Name, Source: Default, Type: k.Type, Doc: k.Doc, Synonyms: inherited(k)}
+		e := Entry{Name: k.Name, Source: Default, Type: k.Type, Doc: k.doc(), Synonyms: inherited(k)}
 		value := k.Default
 		if len(e.Synonyms) > 0 && e.Synonyms[0].Value != nil {
 			value = *e.Synonyms[0].Value

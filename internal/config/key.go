@@ -83,6 +83,14 @@ type Key struct {
 	Doc      string   // our own sentence, for keys that work
 }
 
+// doc is what DescribeConfigs says about the key.
+func (k *Key) doc() string {
+	if k.Class == Works {
+		return k.Doc
+	}
+	return "Accepted without effect: " + k.Note + "."
+}
+
 // Synonym is a key whose value counts Scale times in the key that it is a synonym of (60000 for minutes in
 // milliseconds).
 type Synonym struct {
