@@ -9,13 +9,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
+	"github.com/kbroker/kbroker/replica"
 )
 
 // Session is what lasts as long as a connection. Its fields are set before the first request and read-only after,
@@ -89,5 +92,16 @@ type Deps struct {
 	Loggers    *config.Loggers
 	Features   []Feature // what this broker supports, for ApiVersions
 	Authorizer acl.Authorizer
-	Logger     *slog.Logger
+	Replicas   *replica.Manager
+	Codecs     *record.Codecs
+	// Limits returns the broker settings that the data path obeys, as of now. The result is not changed.
+	Limits func() *Limits
+	Logger *slog.Logger
+}
+
+// Limits are the broker settings that the data path obeys.
+type Limits struct {
+	FetchMaxBytes     int32         // fetch.max.bytes
+	FetchSessionSlots int           // max.incremental.fetch.session.cache.slots
+	FetchSessionAge   time.Duration // min.incremental.fetch.session.eviction.ms
 }

@@ -30,6 +30,20 @@ func (s *Slice) Release() {
 	}
 }
 
+// Pin hands the pin over to the caller, who releases it in the Slice's stead; the Slice is left as if it was released.
+// It allocates nothing.
+func (s *Slice) Pin() *Pin {
+	ref := s.ref
+	s.ref = nil
+	return (*Pin)(ref)
+}
+
+// Pin keeps the file of a Slice open until it is released.
+type Pin openFile
+
+// Release unpins the file. It must be called once.
+func (p *Pin) Release() { (*openFile)(p).release() }
+
 // Read returns the batches from the one that holds offset on (rule 3.11.1): at most maxBytes, within one segment, and
 // nothing at or above upper (rule 3.11.2). Like Kafka it may cut the last batch at maxBytes. If the first one alone is
 // larger, it is returned whole when minOneBatch is set (rule 6.4.6) and not at all otherwise.

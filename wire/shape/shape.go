@@ -192,7 +192,10 @@ func (w *walker) value(f *field) {
 		}
 		present := int8(w.b[0])
 		w.skip(1)
-		if present < 0 {
+		if present != 1 { // Kafka writes 1 or -1
+			if present != -1 {
+				w.fail(ErrMalformed)
+			}
 			return
 		}
 	}

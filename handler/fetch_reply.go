@@ -1,0 +1,368 @@
+package handler
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/log"
+	"github.com/kbroker/kbroker/replica"
+	"github.com/kbroker/kbroker/wire"
+)
+
+// fetchReply is stage two of a Fetch request. It is pooled. While it holds a session no other request uses that.
+type fetchReply struct {
+	svc     *Service
+	conn    *connection
+	q       fetchRequest
+	flex    bool
+	limit   int32 // bytes of the whole answer
+	own     *fetchSession
+	session *fetchSession
+	full    bool  // every row is answered, changed or not
+	err     error // of the whole request: nothing else is answered then
+
+	results  []rowResult
+	bytes    int64
+	enough   bool // it can be answered now
+	complete bool // it was decided what to answer
+
+	timer    *time.Timer
+	deadline time.Time
+	watching bool // the rows of own are watched
+	ready    []*replica.Watch
+}
+
+// rowResult is a row and what its partition answered.
+type rowResult struct {
+	row     *fetchRow
+	include bool
+	replica.FetchResult
+}
+
+// keptResults bounds what a pooled reply keeps.
+const keptResults = 64
+
+func (r *fetchReply) reset(c *connection, h *wire.Header, q *fetchRequest) {
+	r.svc, r.conn, r.q, r.flex = c.svc, c, *q, h.Flexible
+	r.session, r.full, r.err = nil, false, nil
+	r.bytes, r.enough, r.complete, r.watching = 0, false, false, false
+}
+
+// fail answers the whole request with an error; no session is held.
+func (r *fetchReply) fail(err error) { r.err, r.complete = err, true }
+
+// evaluate looks at every row that may have something to say, and decides whether that is enough to answer.
+func (r *fetchReply) evaluate() {
+	r.unpin()
+	s := r.session
+	rows := s.order
+	if s.rows != nil {
+		r.takeReady()
+		rows = s.active
+		slices.SortFunc(rows, func(a, b *fetchRow) int { return cmp.Compare(a.seq, b.seq) })
+	}
+	r.results = slices.Grow(r.results[:0], len(rows))[:len(rows)]
+	left, minOne, atOnce := r.limit, true, false
+	good := len(s.rows) - len(s.active) // quiet rows
+	for i, row := range rows {
+		x := &r.results[i]
+		x.row = row
+		if !r.look(x, left, minOne) {
+			continue // an error of the metadata ends no wait as long as another row is good (rule 6.4.3)
+		}
+		good++
+		atOnce = atOnce || x.Err != nil || x.Diverged
+		if n := x.Records.N; n > 0 {
+			r.bytes += n
+			left = int32(max(0, int64(left)-n))
+			minOne = false
+		}
+	}
+	r.enough = atOnce || good <= 0 || r.q.maxWait <= 0 || r.bytes >= int64(min(r.q.minBytes, r.limit))
+	if r.enough {
+		r.finish()
+	}
+}
+
+// look asks one partition. It reports false when there is none to ask.
+func (r *fetchReply) look(x *rowResult, left int32, minOne bool) bool {
+	row := x.row
+	if row.p == nil || row.p.Gone() {
+		if err := r.resolve(row); err != nil {
+			x.FetchResult = replica.FetchResult{Err: err, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}
+			return false
+		}
+	}
+	q := replica.FetchRequest{
+		Offset: row.offset, MaxBytes: min(row.maxBytes, left), MinOneBatch: minOne,
+		CurrentLeaderEpoch: row.leaderEpoch, LastFetchedEpoch: row.lastEpoch, Isolation: r.q.isolation,
+	}
+	if r.q.replicaID >= 0 {
+		q.Follower, q.FollowerEpoch, q.Isolation = &r.q.replicaID, r.q.replicaEpoch, replica.ReadLog
+	}
+	row.p.Fetch(&q, &x.FetchResult)
+	return true
+}
+
+// takeReady activates the session's rows whose partition changed.
+func (r *fetchReply) takeReady() bool {
+	r.ready = r.session.waiter.TakeReady(r.ready[:0])
+	for i, w := range r.ready {
+		r.session.activate(w.Owner.(*fetchRow))
+		r.ready[i] = nil
+	}
+	return len(r.ready) > 0
+}
+
+// finish decides which rows are answered, and keeps in the session's active list those that will have something to say
+// again (rule 6.5.8).
+func (r *fetchReply) finish() {
+	r.complete = true
+	s := r.session
+	s.active = s.active[:0]
+	for i := range r.results {
+		x := &r.results[i]
+		row := x.row
+		failed := x.Err != nil
+		x.include = r.full || x.Records.N > 0 || failed || x.Diverged || x.HighWatermark != row.sentHW || x.LogStartOffset != row.sentStart
+		if s.rows == nil {
+			continue
+		}
+		row.active = failed || x.Diverged || row.offset < x.End
+		if row.active {
+			s.active = append(s.active, row)
+		}
+		if !x.include {
+			continue
+		}
+		row.sentHW, row.sentStart = x.HighWatermark, x.LogStartOffset
+		if failed {
+			row.sentHW = -1
+		}
+		if !r.full && x.Records.N > 0 {
+			s.seq++
+			row.seq = s.seq // for fairness (rule 6.5.9)
+		}
+	}
+}
+
+// Done implements wire.Reply.
+func (r *fetchReply) Done() bool {
+	if !r.complete && r.deadline.IsZero() {
+		r.deadline = time.Now().Add(r.q.maxWait)
+	}
+	return r.complete
+}
+
+// Wait implements wire.Reply: it looks again at what changed until there is enough, or the time is over.
+func (r *fetchReply) Wait(stop <-chan struct{}) {
+	r.timer.Reset(time.Until(r.deadline))
+	defer r.timer.Stop()
+	if r.session.rows == nil {
+		r.watchOwn()
+		r.evaluate() // what changed before the watches stood
+	}
+	for !r.complete {
+		select {
+		case <-r.session.waiter.C:
+			if r.session.rows != nil && !r.takeReady() {
+				continue
+			}
+			r.evaluate()
+		case <-r.timer.C:
+			// Everything is read once more, and whatever is there is the answer.
+			r.q.maxWait = 0
+			r.evaluate()
+		case <-stop:
+			// The session's active rows stay as they are: nothing was answered.
+			r.complete = true
+			return
+		}
+	}
+}
+
+// watchOwn watches the rows of a request without a session for as long as it waits.
+func (r *fetchReply) watchOwn() {
+	r.watching = true
+	for _, row := range r.own.order {
+		if row.p != nil {
+			row.watch.Owner = row
+			row.p.Watch(&row.watch, r.own.waiter)
+		}
+	}
+}
+
+// unpin releases the records of the last look.
+func (r *fetchReply) unpin() {
+	for i := range r.results {
+		x := &r.results[i]
+		if x.Records.N > 0 {
+			x.Records.Release()
+		}
+		x.Records = log.Slice{}
+	}
+	r.bytes = 0
+}
+
+// Release implements wire.Reply.
+func (r *fetchReply) Release() {
+	r.unpin()
+	if s := r.session; s != nil && s != r.own {
+		if r.svc.sessions.get(s.id) != s {
+			s.close() // it lost its slot meanwhile
+		}
+		s.release()
+	}
+	for _, row := range r.own.order {
+		if row.p != nil {
+			row.p.Unwatch(&row.watch)
+		}
+		row.p, row.found, row.active = nil, false, false
+	}
+	r.own.order = r.own.order[:0]
+	r.own.waiter.TakeReady(nil)
+	r.own.waiter.Drain()
+	if cap(r.results) > keptResults {
+		r.results, r.own.order = nil, nil
+	}
+	for i := range r.results {
+		r.results[i].row = nil
+	}
+	svc := r.svc
+	r.session, r.conn, r.deadline = nil, nil, time.Time{}
+	svc.fetch.p.Put(r)
+}
+
+// Append implements wire.Reply.
+func (r *fetchReply) Append(out *wire.Out) {
+	e := encoder{out, r.flex}
+	var hints leaderHints
+	e.int32(0) // throttle_time_ms
+	if r.q.version >= 7 {
+		e.int16(code(r.err))
+		if r.err == nil {
+			e.int32(r.session.id)
+		} else {
+			e.int32(0)
+		}
+	}
+	e.array(r.countTopics())
+	for i := 0; i < len(r.results) && r.err == nil; {
+		if !r.results[i].include {
+			i++
+			continue
+		}
+		i = r.appendTopic(&e, i, &hints)
+	}
+	if r.flex {
+		hints.append(&e, r.svc.deps, r.conn.session.ListenerName)
+	}
+}
+
+// countTopics counts the topic entries: consecutive rows of one topic share one.
+func (r *fetchReply) countTopics() (n int) {
+	if r.err != nil {
+		return 0
+	}
+	var last *fetchTopic
+	for i := range r.results {
+		if x := &r.results[i]; x.include && !sameFetchTopic(last, x.row.topic) {
+			last = x.row.topic
+			n++
+		}
+	}
+	return n
+}
+
+func sameFetchTopic(a, b *fetchTopic) bool {
+	return a == b || a != nil && b != nil && a.id == b.id && a.name == b.name
+}
+
+// appendTopic encodes the topic entry that starts at results[i] and returns the index behind it.
+func (r *fetchReply) appendTopic(e *encoder, i int, hints *leaderHints) int {
+	t := r.results[i].row.topic
+	end, n := i, 0
+	for ; end < len(r.results); end++ {
+		if x := &r.results[end]; x.include {
+			if !sameFetchTopic(t, x.row.topic) {
+				break
+			}
+			n++
+		}
+	}
+	if r.q.byID {
+		e.raw(t.id[:])
+	} else {
+		e.text(t.name)
+	}
+	e.array(n)
+	for ; i < end; i++ {
+		if x := &r.results[i]; x.include {
+			r.appendRow(e, x, hints)
+		}
+	}
+	e.noTags()
+	return end
+}
+
+// appendRow encodes one partition.
+func (r *fetchReply) appendRow(e *encoder, x *rowResult, hints *leaderHints) {
+	v := r.q.version
+	e.int32(x.row.partition)
+	e.int16(r.svc.fetchCode(x.Err))
+	e.int64(x.HighWatermark)
+	e.int64(x.LastStableOffset)
+	if v >= 5 {
+		e.int64(x.LogStartOffset)
+	}
+	if r.q.isolation == replica.ReadCommitted && x.Err == nil {
+		e.array(len(x.Aborted))
+		for _, a := range x.Aborted {
+			e.int64(a.ProducerID)
+			e.int64(a.FirstOffset)
+			e.noTags()
+		}
+	} else {
+		e.array(-1)
+	}
+	if v >= 11 {
+		e.int32(-1) // preferred_read_replica
+	}
+	e.array(int(x.Records.N))
+	if x.Records.N > 0 {
+		e.out.Section(wire.Section{File: x.Records.File, Off: x.Records.Off, N: x.Records.N, Pin: x.Records.Pin()})
+		x.Records = log.Slice{}
+	}
+	switch {
+	case !r.flex:
+	case x.Diverged:
+		e.uvarint(1)
+		e.uvarint(0)
+		e.uvarint(4 + 8 + 1)
+		e.int32(x.DivergedEpoch)
+		e.int64(x.DivergedEnd)
+		e.noTags()
+	case errors.Is(x.Err, kerr.NotLeaderForPartition) || errors.Is(x.Err, kerr.FencedLeaderEpoch):
+		if v >= 16 {
+			hints.tag(e, 1, r.svc.deps, x.row.topic.name, x.row.topic.id, x.row.partition)
+		} else {
+			e.noTags()
+		}
+	default:
+		e.noTags()
+	}
+}
+
+// fetchCode is the code of a row's error. What has none of its own is the storage's fault.
+func (s *Service) fetchCode(err error) int16 {
+	n := code(err)
+	if n == kerr.UnknownServerError.Code {
+		s.deps.Logger.Error("fetch failed", "err", err)
+		return kerr.KafkaStorageError.Code
+	}
+	return n
+}

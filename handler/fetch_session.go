@@ -1,0 +1,395 @@
+package handler
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/metadata"
+	"github.com/kbroker/kbroker/replica"
+)
+
+// rowKey names a partition in a session.
+type rowKey struct {
+	name      string // empty in sessions by id
+	id        metadata.UUID
+	partition int32
+}
+
+// fetchSession is the partitions that a client fetches, kept between its requests (KIP-227, rule 6.5). A request without
+// a session uses one of its own for as long as it lasts.
+//
+// It is used by one request at a time, the holder of token; only the cache reads used and size without it.
+type fetchSession struct {
+	id        int32 // 0: not in the cache
+	epoch     int32 // expected next
+	byID      bool
+	follower  bool
+	principal acl.Principal
+
+	token  chan struct{} // capacity 1: holds a token while no request uses the session
+	waiter *replica.Waiter
+
+	rows   map[rowKey]*fetchRow // nil for a session of one request
+	order  []*fetchRow          // only for a session of one request: the request's order
+	active []*fetchRow          // rows that may have something to say
+	seq    uint64
+	topic  *fetchTopic // the last topic added: consecutive rows share it
+
+	created time.Time
+	used    time.Time // guarded by fetchSessions.mu
+	size    int       // number of rows as of the last request; guarded by fetchSessions.mu
+}
+
+// add appends a row.
+func (s *fetchSession) add(name []byte, id metadata.UUID, u *rowUpdate) *fetchRow {
+	row := s.blank()
+	if t := row.topic; t == nil || !s.sameTopic(t, name, id) {
+		if t = s.topic; t == nil || !s.sameTopic(t, name, id) {
+			t = &fetchTopic{id: id}
+			if !s.byID {
+				t.name = string(name)
+			}
+		}
+		row.topic = t
+	}
+	s.topic = row.topic
+	s.seq++
+	row.partition, row.sentHW, row.sentStart, row.seq = u.partition, -1, -1, s.seq
+	row.set(u)
+	if s.rows != nil {
+		s.rows[s.key(row)] = row
+		s.activate(row)
+	}
+	return row
+}
+
+// blank returns a row to fill in. A session of one request reuses the rows of the request before, with their topics:
+// clients without sessions ask for the same partitions again and again.
+func (s *fetchSession) blank() *fetchRow {
+	if s.rows != nil {
+		return &fetchRow{}
+	}
+	n := len(s.order)
+	if n < cap(s.order) {
+		if s.order = s.order[:n+1]; s.order[n] != nil {
+			return s.order[n]
+		}
+		s.order = s.order[:n]
+	}
+	s.order = append(s.order, &fetchRow{})
+	return s.order[n]
+}
+
+func (s *fetchSession) sameTopic(t *fetchTopic, name []byte, id metadata.UUID) bool {
+	if s.byID {
+		return t.id == id
+	}
+	return t.id == id && t.name == string(name)
+}
+
+func (s *fetchSession) key(row *fetchRow) rowKey {
+	if s.byID {
+		return rowKey{id: row.topic.id, partition: row.partition}
+	}
+	return rowKey{name: row.topic.name, partition: row.partition}
+}
+
+// set takes over what a request says about a row.
+func (row *fetchRow) set(u *rowUpdate) {
+	row.offset, row.maxBytes, row.leaderEpoch, row.lastEpoch = u.offset, u.maxBytes, u.leaderEpoch, u.lastEpoch
+}
+
+// find returns the row of a partition, nil if the session has none.
+func (s *fetchSession) find(name []byte, id metadata.UUID, partition int32) *fetchRow {
+	if s.byID {
+		return s.rows[rowKey{id: id, partition: partition}]
+	}
+	return s.rows[rowKey{name: string(name), partition: partition}]
+}
+
+// remove forgets a row.
+func (s *fetchSession) remove(row *fetchRow) {
+	delete(s.rows, s.key(row))
+	s.rebind(row, nil)
+	if i := slices.Index(s.active, row); i >= 0 {
+		s.active = slices.Delete(s.active, i, i+1)
+	}
+}
+
+// rebind moves a row's watch to another partition, or takes it off.
+func (s *fetchSession) rebind(row *fetchRow, p *replica.Partition) {
+	if row.p != nil {
+		row.p.Unwatch(&row.watch)
+	}
+	row.p = p
+	if p != nil && s.rows != nil {
+		// A session's rows are watched between polls too; those of one request only while it waits.
+		row.watch.Owner = row
+		p.Watch(&row.watch, s.waiter)
+	}
+}
+
+// activate puts a row on the list of those to look at.
+func (s *fetchSession) activate(row *fetchRow) {
+	if !row.active {
+		row.active = true
+		s.active = append(s.active, row)
+	}
+}
+
+// close takes every watch off. The caller holds the token.
+func (s *fetchSession) close() {
+	for _, row := range s.rows {
+		s.rebind(row, nil)
+	}
+	s.rows, s.active = nil, nil
+}
+
+// acquire waits until no other request uses the session. It reports false when stop was closed first.
+func (s *fetchSession) acquire(stop <-chan struct{}) bool {
+	select {
+	case <-s.token:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+func (s *fetchSession) release() { s.token <- struct{}{} }
+
+// fetchSessions is the cache of sessions, bounded by max.incremental.fetch.session.cache.slots (rule 6.5.11).
+type fetchSessions struct {
+	deps *Deps
+
+	mu   sync.Mutex // guards what follows
+	byID map[int32]*fetchSession
+}
+
+func newFetchSessions(d *Deps) *fetchSessions {
+	return &fetchSessions{deps: d, byID: map[int32]*fetchSession{}}
+}
+
+// get returns a session and marks it used, nil when there is none.
+func (c *fetchSessions) get(id int32) *fetchSession {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.byID[id]
+	if s != nil {
+		s.used = time.Now()
+	}
+	return s
+}
+
+// len returns the number of sessions.
+func (c *fetchSessions) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byID)
+}
+
+// remove takes a session out of the cache. Closing it is the caller's, who holds its token.
+func (c *fetchSessions) remove(s *fetchSession) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byID[s.id] == s {
+		delete(c.byID, s.id)
+	}
+}
+
+// resized records a session's number of rows, which decides who may evict whom.
+func (c *fetchSessions) resized(s *fetchSession) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.size = len(s.rows)
+}
+
+// create gives a new session a slot and an id, evicting another if it must and may. It returns nil when there is no
+// slot; the client goes on with full fetches then (rule 6.5.7). The creator holds the token.
+func (c *fetchSessions) create(byID, follower bool, who acl.Principal, size int) *fetchSession {
+	limits := c.deps.Limits()
+	now := time.Now()
+	s := &fetchSession{
+		epoch: 1, byID: byID, follower: follower, principal: who, created: now, used: now, size: size,
+		token: make(chan struct{}, 1), waiter: replica.NewWaiter(), rows: map[rowKey]*fetchRow{},
+	}
+	c.mu.Lock()
+	victim, ok := c.roomLocked(s, limits.FetchSessionSlots, limits.FetchSessionAge, now)
+	if !ok {
+		c.mu.Unlock()
+		return nil
+	}
+	for s.id == 0 || c.byID[s.id] != nil {
+		s.id = rand.Int32N(1<<31-2) + 1
+	}
+	c.byID[s.id] = s
+	c.mu.Unlock()
+	if victim != nil {
+		victim.evict()
+	}
+	return s
+}
+
+// evict closes a session that lost its slot, at once if no request uses it; the request that does finds out when it is
+// done.
+func (s *fetchSession) evict() {
+	select {
+	case <-s.token:
+		s.close()
+	default:
+	}
+}
+
+// roomLocked makes room for s: it reports whether there is a slot and which session was taken out for it.
+func (c *fetchSessions) roomLocked(s *fetchSession, slots int, age time.Duration, now time.Time) (*fetchSession, bool) {
+	if len(c.byID) < slots {
+		return nil, true
+	}
+	var oldest, least *fetchSession
+	for _, x := range c.byID {
+		if oldest == nil || x.used.Before(oldest.used) {
+			oldest = x
+		}
+		if !(s.follower && !x.follower) && now.Sub(x.created) < age {
+			continue // a consumer's session that is still young stays, unless a follower comes
+		}
+		if least == nil || x.worth(least) < 0 {
+			least = x
+		}
+	}
+	victim := oldest
+	if oldest == nil || now.Sub(oldest.used) <= age {
+		if least == nil || s.worth(least) < 0 {
+			return nil, false
+		}
+		victim = least
+	}
+	delete(c.byID, victim.id)
+	return victim, true
+}
+
+// worth compares sessions by what losing them would cost: a follower's more than a consumer's, then by partitions.
+func (s *fetchSession) worth(o *fetchSession) int {
+	if s.follower != o.follower {
+		if s.follower {
+			return 1
+		}
+		return -1
+	}
+	return s.size - o.size
+}
+
+// nextEpoch follows k, skipping 0 and -1, which have meanings of their own (rule 6.5.5).
+func nextEpoch(k int32) int32 {
+	if k == 1<<31-1 {
+		return 1
+	}
+	return k + 1
+}
+
+// join finds or makes the session that the request means and takes over the request's partitions (rules 6.5.2 and
+// 6.5.3). cur stands before the topics. On success the reply holds the session.
+func (r *fetchReply) join(cur *cursor) error {
+	q := &r.q
+	cache := r.svc.sessions
+	switch {
+	case q.sessionEpoch > 0:
+		return r.resume(cur)
+	case q.sessionID != 0:
+		// Both a final and a renewing request end the old session.
+		if s := cache.get(q.sessionID); s != nil && s.principal == r.conn.session.Principal {
+			cache.remove(s)
+			if s.acquire(r.conn.ctx.Done()) {
+				s.close()
+			}
+		}
+	}
+	r.session = r.own
+	r.full = true
+	if q.sessionEpoch == 0 {
+		// An empty full request gets no session: there is nothing to remember.
+		if n := countPartitions(*cur, q); n > 0 {
+			if s := cache.create(q.byID, q.replicaID >= 0, r.conn.session.Principal, n); s != nil {
+				r.session = s
+			}
+		}
+	}
+	r.session.byID = q.byID
+	r.takeRows(cur)
+	return nil
+}
+
+// countPartitions returns the number of partitions a request names.
+func countPartitions(cur cursor, q *fetchRequest) (count int) {
+	for n := cur.array(1); n > 0; n-- {
+		q.topic(&cur)
+		for parts := cur.array(16); parts > 0; parts-- {
+			q.row(&cur)
+			count++
+		}
+		cur.tags(nil)
+	}
+	return count
+}
+
+// resume continues a session.
+func (r *fetchReply) resume(cur *cursor) error {
+	q := &r.q
+	s := r.svc.sessions.get(q.sessionID)
+	if s == nil || s.principal != r.conn.session.Principal {
+		return kerr.FetchSessionIDNotFound
+	}
+	if !s.acquire(r.conn.ctx.Done()) || s.rows == nil {
+		return kerr.FetchSessionIDNotFound
+	}
+	switch {
+	case s.epoch != q.sessionEpoch:
+		s.release()
+		return kerr.InvalidFetchSessionEpoch
+	case s.byID != q.byID:
+		s.release()
+		return kerr.FetchSessionTopicIDError
+	}
+	s.epoch = nextEpoch(s.epoch)
+	r.session = s
+	r.takeRows(cur)
+	q.skipForgotten(cur, func(name []byte, id metadata.UUID, partition int32) {
+		if row := s.find(name, id, partition); row != nil {
+			s.remove(row)
+		}
+	})
+	if len(s.rows) == 0 {
+		// Rule 6.5.6: an emptied session is gone, and the answer is one without a session.
+		r.svc.sessions.remove(s)
+		s.close()
+		r.session = r.own
+		r.own.byID = q.byID
+		return nil
+	}
+	r.svc.sessions.resized(s)
+	return nil
+}
+
+// takeRows reads the request's partitions into the session: known ones in place, others behind them (rule 6.5.6).
+func (r *fetchReply) takeRows(cur *cursor) {
+	s, q := r.session, &r.q
+	for n := cur.array(1); n > 0; n-- {
+		name, id := q.topic(cur)
+		for parts := cur.array(16); parts > 0; parts-- {
+			u := q.row(cur)
+			if s.rows != nil {
+				if row := s.find(name, id, u.partition); row != nil {
+					row.set(&u)
+					s.activate(row)
+					continue
+				}
+			}
+			s.add(name, id, &u)
+		}
+		cur.tags(nil)
+	}
+}

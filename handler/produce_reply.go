@@ -1,0 +1,211 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/replica"
+	"github.com/kbroker/kbroker/wire"
+)
+
+// produceReply is stage two of a Produce request. It is pooled: rows keeps its capacity, and no row moves while its
+// append or its acknowledgement is with a partition.
+type produceReply struct {
+	svc      *Service
+	listener string
+	version  int16
+	flex     bool
+	acks     int16
+	timeout  time.Duration
+	topics   []produceTopic
+	rows     []produceRow
+	names    []byte
+	waiter   *replica.Waiter
+	timer    *time.Timer
+}
+
+// keptRows bounds the rows that a pooled reply keeps.
+const keptRows = 64
+
+func (r *produceReply) reset(c *connection, h *wire.Header, topics, rows, names int) {
+	r.svc, r.listener, r.version, r.flex = c.svc, c.session.ListenerName, h.Version, h.Flexible
+	r.topics = slices.Grow(r.topics[:0], topics)
+	r.names = slices.Grow(r.names[:0], names)
+	r.rows = slices.Grow(r.rows[:0], rows)[:rows]
+	for i := range r.rows {
+		r.rows[i].logStart = -1
+	}
+	r.waiter.Drain()
+}
+
+// await turns what was flushed into acknowledgements to wait for.
+func (r *produceReply) await() {
+	for i := range r.rows {
+		row := &r.rows[i]
+		if !row.staged {
+			continue
+		}
+		if row.append.Err != nil {
+			row.err = row.append.Err
+			continue
+		}
+		if r.acks == 0 {
+			continue
+		}
+		row.ack.Offset = row.append.LastOffset + 1
+		row.awaiting = true
+		row.p.Await(&row.ack, r.waiter, r.acks)
+	}
+}
+
+// Done implements wire.Reply.
+func (r *produceReply) Done() bool { return r.waiter.Pending() == 0 }
+
+// Wait implements wire.Reply. After the request's timeout the rows still waiting are REQUEST_TIMED_OUT; their data stays
+// in the log and may be committed yet (rule 6.1.8).
+func (r *produceReply) Wait(stop <-chan struct{}) {
+	r.timer.Reset(r.timeout)
+	defer r.timer.Stop()
+	for !r.Done() {
+		select {
+		case <-r.waiter.C:
+		case <-r.timer.C:
+			r.cancel(kerr.RequestTimedOut)
+		case <-stop:
+			r.cancel(kerr.RequestTimedOut)
+		}
+	}
+}
+
+// cancel gives up on every acknowledgement that has not arrived.
+func (r *produceReply) cancel(err error) {
+	for i := range r.rows {
+		if row := &r.rows[i]; row.awaiting {
+			row.p.Cancel(&row.ack, err)
+		}
+	}
+}
+
+// Release implements wire.Reply.
+func (r *produceReply) Release() {
+	r.cancel(kerr.RequestTimedOut)
+	svc := r.svc
+	if cap(r.rows) > keptRows {
+		r.rows = nil
+	}
+	clear(r.rows)
+	clear(r.topics)
+	svc.produce.p.Put(r)
+}
+
+// firstError is what closes the connection of an acks=0 producer.
+func (r *produceReply) firstError() error {
+	for i := range r.rows {
+		if row := &r.rows[i]; row.err != nil {
+			return fmt.Errorf("produce with acks=0 to partition %d: %w", row.index, row.err)
+		}
+	}
+	return nil
+}
+
+// Append implements wire.Reply.
+func (r *produceReply) Append(out *wire.Out) {
+	e := encoder{out, r.flex}
+	var hints leaderHints
+	e.array(len(r.topics))
+	for i := range r.topics {
+		t := &r.topics[i]
+		if r.version >= 13 {
+			e.raw(t.id[:])
+		} else {
+			e.string(t.name)
+		}
+		e.array(t.n)
+		for j := t.first; j < t.first+t.n; j++ {
+			r.appendRow(&e, t, &r.rows[j], &hints)
+		}
+		e.noTags()
+	}
+	e.int32(0) // throttle_time_ms
+	if r.flex {
+		hints.append(&e, r.svc.deps, r.listener)
+	}
+}
+
+// appendRow encodes one partition. Error rows carry -1 where a success has offsets (rule 6.1.9).
+func (r *produceReply) appendRow(e *encoder, t *produceTopic, row *produceRow, hints *leaderHints) {
+	err := row.err
+	if err == nil && row.awaiting {
+		err = row.ack.Err
+	}
+	base, appendTime, logStart := int64(-1), int64(-1), row.logStart
+	if err == nil {
+		base, appendTime, logStart = row.append.BaseOffset, row.append.AppendTime, row.append.LogStartOffset
+	}
+	e.int32(row.index)
+	e.int16(r.svc.produceCode(err, r.version))
+	e.int64(base)
+	e.int64(appendTime)
+	if r.version >= 5 {
+		e.int64(logStart)
+	}
+	if r.version >= 8 {
+		appendRecordErrors(e, err)
+	}
+	if !r.flex {
+		return
+	}
+	if r.version >= 10 && errors.Is(err, kerr.NotLeaderForPartition) {
+		hints.tag(e, 0, r.svc.deps, string(t.name), t.id, row.index)
+		return
+	}
+	e.noTags()
+}
+
+// appendRecordErrors encodes record_errors and error_message (rule 2.4.11).
+func appendRecordErrors(e *encoder, err error) {
+	var re *record.Error
+	if err == nil || !errors.As(err, &re) {
+		e.array(0)
+		e.nullable(produceMessage(err))
+		return
+	}
+	e.array(len(re.Records))
+	for _, x := range re.Records {
+		e.int32(x.Index)
+		e.nullable(x.Message)
+		e.noTags()
+	}
+	e.nullable(re.Message)
+}
+
+// produceMessage is the text of an error that is more than its code, such as a full disk; empty for the others.
+func produceMessage(err error) string {
+	var k *kerr.Error
+	if err == nil || !errors.As(err, &k) || err == error(k) {
+		return ""
+	}
+	return err.Error()
+}
+
+// produceCode is the code of an error as a version knows it (rules 0.5.1 and 4.2.2).
+func (s *Service) produceCode(err error, version int16) int16 {
+	if err == nil {
+		return 0
+	}
+	n := code(err)
+	if n == kerr.UnknownServerError.Code {
+		s.deps.Logger.Error("produce failed", "err", err)
+		// A write that failed for a reason without a code of its own is the storage's fault.
+		n = kerr.KafkaStorageError.Code
+	}
+	if n == kerr.UnknownTopicID.Code && version < 13 {
+		return kerr.UnknownTopicOrPartition.Code
+	}
+	return n
+}

@@ -1,0 +1,190 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/replica"
+	"github.com/kbroker/kbroker/wire"
+	"github.com/kbroker/kbroker/wire/shape"
+)
+
+// Frame limits by API. Only Produce carries data; every other request is small, and decoding one costs up to some
+// 80 times its size in structures (appendix D.8).
+const (
+	maxOtherFrame = 4 << 20
+	// laneFrame is the size in bytes from which on requests are decoded one at a time.
+	laneFrame = 64 << 10
+)
+
+// Keys of the APIs with a hot path of their own.
+const (
+	keyProduce     = 0
+	keyFetch       = 1
+	keyApiVersions = 18
+)
+
+// Service serves the table of APIs on every connection.
+type Service struct {
+	deps  *Deps
+	table []*API // by key; nil where nothing is served
+	// lane lets one large request be decoded at a time, so that decoding has a bounded cost in memory.
+	lane     chan struct{}
+	produce  producePool
+	fetch    fetchPool
+	sessions *fetchSessions
+	metrics  Metrics
+}
+
+// NewService makes a service of the table that d allows.
+func NewService(d *Deps) *Service {
+	s := &Service{deps: d, lane: make(chan struct{}, 1), sessions: newFetchSessions(d)}
+	s.table = make([]*API, kmsg.MaxKey+1)
+	for _, a := range Table(d) {
+		s.table[a.Key] = &a
+	}
+	return s
+}
+
+// Metrics returns the service's counters.
+func (s *Service) Metrics() *Metrics { return &s.metrics }
+
+// connection is one client's state: the wire.Session of the Service.
+type connection struct {
+	svc     *Service
+	session Session
+	ctx     context.Context
+
+	clientID string // the last one sent, so that it is not copied again for every request
+
+	// Produce requests in stage one, and the partitions they staged to, until Flush.
+	started []*produceReply
+	staged  []*replica.Partition
+	scratch record.Scratch
+}
+
+// Connect implements wire.Service.
+func (s *Service) Connect(ctx context.Context, info wire.ConnInfo) wire.Session {
+	return &connection{svc: s, ctx: ctx, session: Session{
+		Principal: acl.Anonymous, RemoteHost: hostOf(info.Remote), Remote: info.Remote, Local: info.Local,
+		ListenerName: info.Listener,
+	}}
+}
+
+// hostOf is the address of a peer without its port.
+func hostOf(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.IP.String()
+	}
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return host
+}
+
+// Class implements wire.Session.
+func (c *connection) Class(key int16) wire.Class {
+	switch key {
+	case keyProduce:
+		return wire.Class{MaxFrame: 1<<31 - 1, Hot: true}
+	case keyFetch:
+		return wire.Class{MaxFrame: maxOtherFrame, Hot: true}
+	}
+	return wire.Class{MaxFrame: maxOtherFrame}
+}
+
+// Start implements wire.Session.
+func (c *connection) Start(h *wire.Header, body []byte) (wire.Reply, error) {
+	if string(h.ClientID) != c.clientID {
+		c.clientID = string(h.ClientID)
+	}
+	api := c.svc.lookup(h.Key)
+	if api == nil {
+		return nil, fmt.Errorf("API key %d is not served", h.Key) // rule 1.2.5
+	}
+	c.svc.metrics.request(h.Key)
+	if h.Version < api.Min || h.Version > api.Max {
+		if h.Key == keyApiVersions {
+			return ready{tooNewAPIVersions()}, nil
+		}
+		return nil, fmt.Errorf("version %d of API key %d is not served", h.Version, h.Key) // rule 1.2.4
+	}
+	switch h.Key {
+	case keyProduce:
+		return c.startProduce(h, body)
+	case keyFetch:
+		if err := c.Flush(); err != nil { // what this connection produced before must be visible
+			return nil, err
+		}
+		return c.startFetch(h, body)
+	}
+	return c.startOther(api, h, body)
+}
+
+// startOther decodes a request by kmsg and runs its handler.
+func (c *connection) startOther(api *API, h *wire.Header, body []byte) (wire.Reply, error) {
+	req := kmsg.RequestForKey(h.Key)
+	req.SetVersion(h.Version)
+	if err := c.svc.decode(req, body); err != nil {
+		return nil, fmt.Errorf("API key %d version %d: %w", h.Key, h.Version, err)
+	}
+	resp := api.Handle(&Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID}, req)
+	if resp == nil {
+		return nil, fmt.Errorf("API key %d version %d: refused", h.Key, h.Version)
+	}
+	resp.SetVersion(h.Version)
+	return ready{resp}, nil
+}
+
+// decode reads a request, large ones one at a time.
+func (s *Service) decode(req kmsg.Request, body []byte) error {
+	if len(body) > laneFrame {
+		s.lane <- struct{}{}
+		defer func() { <-s.lane }()
+	}
+	if err := shape.Check(req.Key(), req.GetVersion(), body); err != nil {
+		return err
+	}
+	return req.ReadFrom(body)
+}
+
+// lookup returns the row of an API, nil when it is not served.
+func (s *Service) lookup(key int16) *API {
+	if key < 0 || int(key) >= len(s.table) {
+		return nil
+	}
+	return s.table[key]
+}
+
+// Close implements wire.Session. What is still staged is written: it was accepted in arrival order.
+func (c *connection) Close() {
+	_ = c.Flush()
+}
+
+// ready is the reply of a request that was answered in stage one.
+type ready struct{ resp kmsg.Response }
+
+func (r ready) Done() bool           { return true }
+func (r ready) Wait(<-chan struct{}) {}
+func (r ready) Append(out *wire.Out) { out.B = r.resp.AppendTo(out.B) }
+func (r ready) Release()             {}
+
+// code is the only way from an error to a Kafka error code. What is not a Kafka error is logged by the caller.
+func code(err error) int16 {
+	if err == nil {
+		return 0
+	}
+	var k *kerr.Error
+	if errors.As(err, &k) {
+		return k.Code
+	}
+	return kerr.UnknownServerError.Code
+}

@@ -1,0 +1,32 @@
+package handler
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/internal/security/acl"
+)
+
+// Table is the protocol surface in key order: every API that is served, in the versions in which it works. ApiVersions is
+// generated from it. testdata/apis.txt is its golden file.
+func Table(d *Deps) []API {
+	var rows []API
+	rows = []API{
+		{Key: keyProduce, Min: 3, Max: 13, Checks: []Check{{acl.Topic, acl.Write}, {acl.TransactionalID, acl.Write}}, Handle: streamed},
+		{Key: keyFetch, Min: 4, Max: 18, Checks: []Check{{acl.Topic, acl.Read}, {acl.Cluster, acl.ClusterAction}}, Handle: streamed},
+		metadataAPI(d),
+		apiVersionsAPI(d, func() []API { return rows }),
+		createTopicsAPI(d),
+		deleteTopicsAPI(d),
+		initProducerIDAPI(d),
+		describeConfigsAPI(d),
+		alterConfigsAPI(d),
+		createPartitionsAPI(d),
+		incrementalAlterConfigsAPI(d),
+		describeClusterAPI(d),
+		describeTopicPartitionsAPI(d),
+	}
+	return rows
+}
+
+// streamed stands in the rows of Produce and Fetch, which have a path of their own and are never dispatched by kmsg.
+func streamed(*Context, kmsg.Request) kmsg.Response { return nil }

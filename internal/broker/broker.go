@@ -1,0 +1,174 @@
+// Package broker is the composition root: it builds a node of the other packages, starts it, and stops it in order.
+//
+// It owns nothing of the protocol and nothing of the data. What it decides is the order of things: directories are locked
+// and ports bound before anything is changed, logs are recovered before clients are served, and at the end clients are
+// let go before logs are closed.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/handler"
+	"github.com/kbroker/kbroker/internal/config"
+	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log"
+	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/metadata"
+	"github.com/kbroker/kbroker/replica"
+	"github.com/kbroker/kbroker/wire"
+)
+
+// Options is what a node is made of. FS and Listen are the two seams of tests.
+type Options struct {
+	Config *config.Store
+	FS     vfs.FS
+	Listen func(network, address string) (net.Listener, error)
+	// Loggers holds the levels of the node's loggers; Logger is the one that it uses itself.
+	Loggers *config.Loggers
+	Logger  *slog.Logger
+}
+
+// Broker is a running node.
+type Broker struct {
+	o      Options
+	logger *slog.Logger
+
+	metadata   metadata.Cell
+	codecs     *record.Codecs
+	logs       *log.Manager
+	controller *controller.Controller
+	replicas   *replica.Manager
+	service    *handler.Service
+	server     *wire.Server
+	http       *httpServer
+
+	clusterID   string
+	incarnation metadata.UUID
+	epoch       int64 // of this broker's registration
+	listeners   []boundListener
+	health      health
+
+	applyMu sync.Mutex      // serializes what follows images
+	applied *metadata.Image // nil until the logs are loaded
+
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// boundListener is a configured listener and its socket.
+type boundListener struct {
+	config.Listener
+	socket net.Listener
+}
+
+// Start builds and starts a node. It returns when clients are served, or when ctx ends. After an error nothing is left
+// running or locked.
+func Start(ctx context.Context, o Options) (b *Broker, err error) {
+	b = &Broker{o: o, logger: o.Logger, incarnation: metadata.NewUUID(), codecs: record.NewCodecs()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
+			b = nil
+		}
+	}()
+	steps := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"bind the listeners", b.bind},
+		{"open the data directories", b.openDirs},
+		{"start the controller", b.startController},
+		{"recover the logs", b.recover},
+		{"register with the controller", b.register},
+		{"serve clients", b.serve},
+	}
+	for _, s := range steps {
+		b.health.enter(s.what)
+		if err := s.do(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	b.health.ready()
+	return b, nil
+}
+
+// bind opens every socket first: a port in use should be told before anything is changed.
+func (b *Broker) bind(context.Context) error {
+	for _, l := range b.o.Config.Broker().Listeners {
+		socket, err := b.o.Listen("tcp", l.Addr())
+		if err != nil {
+			return &PortError{Setting: "listeners", Address: l.Addr(), Err: err}
+		}
+		b.listeners = append(b.listeners, boundListener{l, socket})
+	}
+	return b.bindHTTP()
+}
+
+// PortError says that an address could not be listened on.
+type PortError struct {
+	Setting string
+	Address string
+	Err     error
+}
+
+func (e *PortError) Error() string {
+	return fmt.Sprintf("cannot listen on %s: %v; change %s, or stop what uses the port", e.Address, e.Err, e.Setting)
+}
+
+func (e *PortError) Unwrap() error { return e.Err }
+
+// Addr is the address of the first client listener.
+func (b *Broker) Addr() net.Addr { return b.listeners[0].socket.Addr() }
+
+// HTTPAddr is the address of the HTTP listener, nil when it is off.
+func (b *Broker) HTTPAddr() net.Addr {
+	if b.http == nil {
+		return nil
+	}
+	return b.http.addr()
+}
+
+// Wait returns when ctx ends, or with the reason when the node can't go on: its controller has failed.
+func (b *Broker) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-b.controller.Done():
+		return fmt.Errorf("the controller stopped: %w", b.controller.Err())
+	}
+}
+
+// stopGrace is how long clients' requests in progress may take to be answered at a stop.
+const stopGrace = 2 * time.Second
+
+// Stop ends the node in order: clients, then the controller, then the logs with their marker of a clean shutdown.
+func (b *Broker) Stop(ctx context.Context) error {
+	b.stopOnce.Do(func() {
+		b.health.enter("stop")
+		if b.server != nil {
+			grace, cancel := context.WithTimeout(ctx, stopGrace)
+			b.server.Close(grace)
+			cancel()
+		}
+		for _, l := range b.listeners {
+			l.socket.Close()
+		}
+		if b.controller != nil {
+			b.stopErr = errors.Join(b.stopErr, b.controller.Close())
+		}
+		if b.logs != nil {
+			b.stopErr = errors.Join(b.stopErr, b.closeLogs())
+		}
+		if b.http != nil {
+			b.http.close()
+		}
+	})
+	return b.stopErr
+}

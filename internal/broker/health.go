@@ -1,0 +1,50 @@
+package broker
+
+import (
+	"sync"
+
+	"github.com/kbroker/kbroker/log"
+)
+
+// Health is what /readyz says.
+type Health struct {
+	Ready      bool   `json:"ready"`
+	Phase      string `json:"phase"`                 // what the node is doing while it is not ready
+	Done       int64  `json:"done,omitempty"`        // logs recovered
+	Total      int64  `json:"total,omitempty"`       // logs to recover
+	BytesDone  int64  `json:"bytes_done,omitempty"`  // of log files read
+	BytesTotal int64  `json:"bytes_total,omitempty"` // of log files to read, as far as it is known
+}
+
+// health is the node's state of service.
+type health struct {
+	mu sync.Mutex // guards state
+	h  Health
+}
+
+// enter says what the node is busy with; it is not ready meanwhile.
+func (x *health) enter(phase string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.h = Health{Phase: phase}
+}
+
+// progress says how far the recovery is.
+func (x *health) progress(p log.Progress) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.h.Done, x.h.Total, x.h.BytesDone, x.h.BytesTotal = p.LogsDone, p.Logs, p.BytesDone, p.Bytes
+}
+
+// ready says that clients are served.
+func (x *health) ready() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.h = Health{Ready: true, Phase: "ready"}
+}
+
+func (x *health) now() Health {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.h
+}

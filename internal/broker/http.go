@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// httpServer answers health, metrics and, on loopback, profiles (kbroker.http.listeners). It is up before logs are
+// recovered, so that probes see the progress.
+type httpServer struct {
+	b         *Broker
+	listeners []net.Listener
+	servers   []*http.Server
+}
+
+// httpTimeout bounds a request's header and an idle connection; scrapes are short.
+const httpTimeout = 10 * time.Second
+
+// bindHTTP starts the HTTP listeners. Stop closes them.
+func (b *Broker) bindHTTP() error {
+	addresses := b.o.Config.Broker().HTTP
+	if len(addresses) == 0 {
+		return nil
+	}
+	b.http = &httpServer{b: b}
+	registry := b.registry()
+	for _, a := range addresses {
+		l, err := b.o.Listen("tcp", a)
+		if err != nil {
+			return &PortError{Setting: "kbroker.http.listeners (empty turns it off)", Address: a, Err: err}
+		}
+		s := &http.Server{Handler: b.http.routes(registry, isLoopback(l.Addr())), ReadHeaderTimeout: httpTimeout, IdleTimeout: httpTimeout}
+		b.http.listeners, b.http.servers = append(b.http.listeners, l), append(b.http.servers, s)
+		go s.Serve(l) //nolint:errcheck // it ends when close closes it
+	}
+	return nil
+}
+
+// registry collects the node's metrics with those of the Go runtime and the process.
+func (b *Broker) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{b: b})
+	return r
+}
+
+func isLoopback(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	return !ok || t.IP.IsLoopback()
+}
+
+func (s *httpServer) addr() net.Addr { return s.listeners[0].Addr() }
+
+func (s *httpServer) close() {
+	for _, x := range s.servers {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = x.Shutdown(ctx)
+		cancel()
+		_ = x.Close()
+	}
+}
+
+func (s *httpServer) routes(r *prometheus.Registry, profiles bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /healthz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// readyz is 200 while clients are served, and 503 with what the node is busy with otherwise.
+func (s *httpServer) readyz(w http.ResponseWriter, _ *http.Request) {
+	h := s.b.health.now()
+	w.Header().Set("Content-Type", "application/json")
+	if !h.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(h)
+}
