@@ -205,9 +205,10 @@ func TestRefused(t *testing.T) {
 			expectClosed(t, c)
 		})
 	}
-	before := s.Stats().Malformed.Load()
-	if before < int64(len(cases)) {
-		t.Errorf("%d connections counted as malformed, want %d", before, len(cases))
+	for end := time.Now().Add(5 * time.Second); s.Stats().Malformed.Load() < int64(len(cases)); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections counted as malformed, want %d", s.Stats().Malformed.Load(), len(cases))
+		}
 	}
 	c := dial()
 	c.Write(frame(-1<<31, "x"))

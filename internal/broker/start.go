@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/kbroker/kbroker/handler"
 	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/metadata"
 	"github.com/kbroker/kbroker/replica"
@@ -221,7 +221,7 @@ func (b *Broker) deps() *handler.Deps {
 func (b *Broker) admin() handler.Admin {
 	cfg := b.o.Config.Broker()
 	return handler.Admin{
-		Addresses: addresses(cfg), AutoCreateTopics: cfg.Topics.AutoCreate, DeleteTopics: cfg.Topics.Delete,
+		Addresses: addresses(b.o.FS, cfg), AutoCreateTopics: cfg.Topics.AutoCreate, DeleteTopics: cfg.Topics.Delete,
 		MaxDescribedPartitions: cfg.Limits.PartitionsPerResponse,
 		TopicConfigs: func(_ string, overrides map[string]string) (entries []handler.TopicConfigEntry) {
 			for _, e := range b.o.Config.TopicAtCreation(overrides) {
@@ -236,15 +236,20 @@ func (b *Broker) admin() handler.Admin {
 // routeFile is where Linux shows its routing table.
 const routeFile = "/proc/net/route"
 
+// routeSize is more than a routing table of some hundred lines takes; the default route comes first.
+const routeSize = 64 << 10
+
 // addresses says how clients are told to find this node.
-func addresses(cfg *config.Broker) handler.Addresses {
+func addresses(fsys vfs.FS, cfg *config.Broker) handler.Addresses {
 	a := handler.Addresses{Explicit: map[string]bool{}}
 	for _, e := range cfg.Advertised {
 		a.Explicit[e.Name] = true
 	}
-	a.Gateway = netip.Addr{}
-	if route, err := os.ReadFile(routeFile); err == nil {
-		a.Gateway = handler.DefaultGateway(route)
+	if f, err := fsys.OpenFile(routeFile, os.O_RDONLY, 0); err == nil {
+		route := make([]byte, routeSize)
+		n, _ := f.ReadAt(route, 0) // a short file ends with io.EOF
+		a.Gateway = handler.DefaultGateway(route[:n])
+		f.Close()
 	}
 	return a
 }
