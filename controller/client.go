@@ -98,3 +98,12 @@ func (c *Client) Heartbeat(ctx context.Context, h Heartbeat) (BrokerState, error
 	}
 	return cmd.state, nil
 }
+
+// AlterPartitions proposes the ISRs of partitions that this broker leads. The outcomes are in the order of proposals.
+func (c *Client) AlterPartitions(ctx context.Context, proposals []ISRProposal) ([]ISROutcome, error) {
+	cmd := &alterPartitions{broker: c.node, epoch: c.epoch.Load(), proposals: proposals}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.outcomes, nil
+}

@@ -34,6 +34,9 @@ type command interface {
 // it. It is pure: what it decides depends on nothing but base, the commands and the sources of chance.
 type decision struct {
 	rules Rules
+	// index is an index for what the batch writes: above all that there are, though the entry may get a higher one yet.
+	// All that depends on it is the epoch of a broker that this very batch registers, which nobody can have been told.
+	index uint64
 	head  *metadata.Image
 	// records is what the batch has written, in order. They become one Raft entry.
 	records []metadata.Record
@@ -41,14 +44,17 @@ type decision struct {
 	newID   func() metadata.UUID // for topics
 }
 
+// newDecision begins a batch on an image.
+func newDecision(base *metadata.Image, rules Rules, chance *rand.Rand, newID func() metadata.UUID) *decision {
+	return &decision{rules: rules, index: base.Index + 1, head: base, chance: chance, newID: newID}
+}
+
 // write changes the head.
 func (d *decision) write(records ...metadata.Record) error {
 	if len(records) == 0 {
 		return nil
 	}
-	// The index of the entry is not known for certain yet. All that depends on it is the epoch of a broker that is
-	// registered in this very batch, which nobody was told.
-	head, err := d.head.Apply(d.head.Index, records...)
+	head, err := d.head.Apply(d.index, records...)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func placeReplicas(d *decision, first, count, factor int) ([]metadata.PartitionR
 		return nil, refuse(kerr.InvalidReplicationFactor, "replication factor %d cannot be had: no broker is alive", factor)
 	}
 	if n := len(live) + len(fenced); factor > n {
-		return nil, refuse(kerr.InvalidReplicationFactor, "replication factor %d cannot be had: %d brokers are registered", factor, n)
+		return nil, refuse(kerr.InvalidReplicationFactor, "replication factor %d cannot be had: the number of registered brokers is %d", factor, n)
 	}
 	row := placementRow{live: byRack(live, d.chance), spare: byRack(fenced, d.chance)}
 	start := d.chance.IntN(len(live))

@@ -165,7 +165,7 @@ func (c *Controller) mayDecide() bool {
 
 // decide decides a batch, and proposes what comes of it.
 func (c *Controller) decide() error {
-	d := decision{rules: c.cfg.Rules, head: c.applied, chance: c.chance, newID: metadata.NewUUID}
+	d := newDecision(c.applied, c.cfg.Rules, c.chance, metadata.NewUUID)
 	n := d.decide(c.queue)
 	b := &batch{calls: c.queue[:n:n]}
 	if c.queue = c.queue[n:]; len(c.queue) == 0 {

@@ -188,8 +188,8 @@ func (t *NewTopic) placeByHand(d *decision) ([]metadata.PartitionRegistration, e
 			return nil, err
 		}
 		if a.Partition < 0 || int(a.Partition) >= len(placed) {
-			return nil, refuse(kerr.InvalidReplicaAssignment, "%d partitions are assigned, and partition %d is one of them: "+
-				"they are numbered from 0 without a gap", len(placed), a.Partition)
+			return nil, refuse(kerr.InvalidReplicaAssignment, "partition %d is one of %d that are assigned: "+
+				"they are numbered from 0 without a gap", a.Partition, len(placed))
 		}
 		placed[a.Partition], filled[a.Partition] = p, true
 	}
@@ -263,7 +263,7 @@ func (t *MorePartitions) decide(d *decision) ([]metadata.Record, error) {
 	have := len(topic.Partitions)
 	more := int(t.Count) - have
 	if more <= 0 {
-		return nil, refuse(kerr.InvalidPartitions, "topic %q has %d partitions, and the number can only grow: %d is refused", t.Topic, have, t.Count)
+		return nil, refuse(kerr.InvalidPartitions, "the number of partitions of topic %q is %d and can only grow: %d is refused", t.Topic, have, t.Count)
 	}
 	if more > maxRecords {
 		return nil, errTooManyRecords()
@@ -286,7 +286,7 @@ func (t *MorePartitions) place(d *decision, have, more, factor int) ([]metadata.
 		return placeReplicas(d, have, more, factor)
 	}
 	if len(t.Assignments) != more {
-		return nil, refuse(kerr.InvalidReplicaAssignment, "%d partitions are added to topic %q, and %d are assigned", more, t.Topic, len(t.Assignments))
+		return nil, refuse(kerr.InvalidReplicaAssignment, "%d assignments for %d new partitions of topic %q", len(t.Assignments), more, t.Topic)
 	}
 	placed := make([]metadata.PartitionRegistration, more)
 	for i, replicas := range t.Assignments {
