@@ -112,9 +112,9 @@ func TestDumpOfOurFiles(t *testing.T) {
 	}
 	for name, want := range map[string][2]string{
 		"/d/" + marksFile: {
-			"slot: 0 topic_id: AQAAAAAAAAAAAAAAAAAAAA partition: 7 durableEnd: 42\nslot: 1 topic_id: AgAAAAAAAAAAAAAAAAAAAA partition: 0 durableEnd: 43",
-			`{"file":"/d/kbroker-durable-marks","type":"durable-mark","slot":0,"topic_id":"AQAAAAAAAAAAAAAAAAAAAA","partition":7,"durableEnd":42}` + "\n" +
-				`{"file":"/d/kbroker-durable-marks","type":"durable-mark","slot":1,"topic_id":"AgAAAAAAAAAAAAAAAAAAAA","partition":0,"durableEnd":43}`,
+			"slot: 0 topic_id: AQAAAAAAAAAAAAAAAAAAAA partition: 7 durableEnd: 42 recoveryPoint: 0 recoverySegment: -1 recoveryPosition: 0\nslot: 1 topic_id: AgAAAAAAAAAAAAAAAAAAAA partition: 0 durableEnd: 43 recoveryPoint: 0 recoverySegment: -1 recoveryPosition: 0",
+			`{"file":"/d/kbroker-durable-marks","type":"durable-mark","slot":0,"topic_id":"AQAAAAAAAAAAAAAAAAAAAA","partition":7,"durableEnd":42,"recoveryPoint":0,"recoverySegment":-1,"recoveryPosition":0}` + "\n" +
+				`{"file":"/d/kbroker-durable-marks","type":"durable-mark","slot":1,"topic_id":"AgAAAAAAAAAAAAAAAAAAAA","partition":0,"durableEnd":43,"recoveryPoint":0,"recoverySegment":-1,"recoveryPosition":0}`,
 		},
 		"/d/" + metaPropertiesFile: {
 			"cluster.id: c node.id: 3 directory.id: AQIDBAUGBwgJCgsMDQ4PEA kbroker.format: 1",

@@ -169,9 +169,10 @@ func (d *dumper) marks(name string) error {
 	}
 	slices.SortFunc(keys, func(a, b MarkKey) int { return int(m.slots[a]) - int(m.slots[b]) })
 	for _, key := range keys {
-		end, _ := m.get(key)
+		v, _ := m.read(key)
 		d.row("durable-mark", field{"slot", int32(m.slots[key])}, field{"topic_id", formatUUID(key.TopicID)},
-			field{"partition", key.Partition}, field{"durableEnd", end})
+			field{"partition", key.Partition}, field{"durableEnd", v.end}, field{"recoveryPoint", v.recovery.Offset},
+			field{"recoverySegment", v.recovery.SegmentBase}, field{"recoveryPosition", v.recovery.Bytes})
 	}
 	return nil
 }
