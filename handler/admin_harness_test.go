@@ -5,13 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/vfs"
@@ -39,11 +39,11 @@ func restartCluster(t *testing.T, fsys vfs.FS) *cluster {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	image := new(metadata.Cell)
+	image, settings := new(metadata.Cell), testConfig(t)
 	directory := metadata.UUID{0: 1, 8: 0x80, 15: 200}
 	c, err := controller.Open(controller.Config{
 		FS: fsys, DataDir: "/data", DirectoryID: directory, NodeID: 1, ClusterID: clusterID, Metadata: image, Logger: logger,
-		Rules: controller.Rules{NumPartitions: 1, ReplicationFactor: 1, ValidateTopicConfig: checkTestConfigs},
+		Rules: controller.Rules{NumPartitions: 1, ReplicationFactor: 1, ValidateTopicConfig: settings.CheckTopic},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,39 +64,32 @@ func restartCluster(t *testing.T, fsys vfs.FS) *cluster {
 	if _, err := c.Client().Heartbeat(ctx, controller.Heartbeat{}); err != nil {
 		t.Fatal(err)
 	}
-	d := &Deps{NodeID: 1, Metadata: image, Controller: c.Client(), Authorizer: acl.AllowAll{}, Logger: logger, Admin: Admin{
+	loggers := config.NewLoggers(slog.DiscardHandler, slog.LevelInfo)
+	loggers.Logger("wire")
+	d := &Deps{NodeID: 1, Metadata: image, Controller: c.Client(), Authorizer: acl.AllowAll{}, Logger: logger, Config: settings, Loggers: loggers, Admin: Admin{
 		AutoCreateTopics: true, DeleteTopics: true, MaxDescribedPartitions: 2000,
 		Addresses:    Addresses{Explicit: map[string]bool{"PLAINTEXT": true, "EXTERNAL": true}},
-		TopicConfigs: testTopicConfigs,
+		TopicConfigs: topicConfigs(settings),
 		InternalTopic: func(name string) (controller.NewTopic, bool) {
 			return controller.NewTopic{Name: name, Partitions: 50, ReplicationFactor: 1}, name == "__consumer_offsets"
 		},
 	}}
-	return &cluster{t: t, fs: fsys, controller: c, deps: d, rows: []API{
+	cl := &cluster{t: t, fs: fsys, controller: c, deps: d, rows: []API{
 		metadataAPI(d), createTopicsAPI(d), deleteTopicsAPI(d), createPartitionsAPI(d), initProducerIDAPI(d),
-		describeClusterAPI(d), describeTopicPartitionsAPI(d)}}
+		describeClusterAPI(d), describeTopicPartitionsAPI(d), describeConfigsAPI(d), alterConfigsAPI(d), incrementalAlterConfigsAPI(d)}}
+	cl.rows = append(cl.rows, apiVersionsAPI(d, func() []API { return cl.rows }))
+	return cl
 }
 
-// checkTestConfigs knows one config.
-func checkTestConfigs(overrides map[string]string) error {
-	for name, value := range overrides {
-		if name != "retention.ms" || strings.Trim(value, "-0123456789") != "" {
-			return &unknownConfig{name}
+// topicConfigs is Admin.TopicConfigs as the broker has it.
+func topicConfigs(store *config.Store) func(string, map[string]string) []TopicConfigEntry {
+	return func(_ string, overrides map[string]string) []TopicConfigEntry {
+		var entries []TopicConfigEntry
+		for _, e := range store.TopicAtCreation(overrides) {
+			entries = append(entries, TopicConfigEntry{Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), Sensitive: e.Sensitive})
 		}
+		return entries
 	}
-	return nil
-}
-
-type unknownConfig struct{ name string }
-
-func (e *unknownConfig) Error() string { return "config " + e.name + " is wrong" }
-
-func testTopicConfigs(_ string, overrides map[string]string) []TopicConfigEntry {
-	e := TopicConfigEntry{Name: "retention.ms", Value: new("604800000"), Source: 5}
-	if v, ok := overrides[e.Name]; ok {
-		e.Value, e.Source = &v, 1
-	}
-	return []TopicConfigEntry{e}
 }
 
 // ask gives a request to its handler as a connection would, in the given version, and checks that the response can be
