@@ -26,7 +26,7 @@ func TestT007SoftwareNames(t *testing.T) {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.ClientSoftwareName, req.ClientSoftwareVersion = c.name, c.version
 		resp := cl.askOn(session, 3, req).(*kmsg.ApiVersionsResponse)
-		if got := code(resp.ErrorCode); got != c.want || (len(resp.ApiKeys) > 0) != (got == "NONE") {
+		if got := errorName(resp.ErrorCode); got != c.want || (len(resp.ApiKeys) > 0) != (got == "NONE") {
 			t.Errorf("%q %q: %s with %d keys, want %s", c.name, c.version, got, len(resp.ApiKeys), c.want)
 		}
 		if want := (Software{c.name, c.version}); c.want == "NONE" && session.Software != want {

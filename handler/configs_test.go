@@ -38,8 +38,8 @@ func (cl *cluster) publishConfigs() {
 	}
 }
 
-// code is an error's name, and NONE for none.
-func code(c int16) string {
+// errorName is an error's name, and NONE for none.
+func errorName(c int16) string {
 	if c == 0 {
 		return "NONE"
 	}
@@ -63,10 +63,10 @@ func (cl *cluster) alter(kind int8, name, ops string, validateOnly bool) string 
 
 func (cl *cluster) alterOutcome(c int16, message *string) string {
 	cl.t.Helper()
-	if (c == 0) != (message == nil) && code(c) != "TOPIC_AUTHORIZATION_FAILED" {
+	if (c == 0) != (message == nil) && errorName(c) != "TOPIC_AUTHORIZATION_FAILED" {
 		cl.t.Errorf("error %d has the message %s", c, text(message))
 	}
-	return code(c)
+	return errorName(c)
 }
 
 func incremental(kind int8, name, ops string) kmsg.IncrementalAlterConfigsRequestResource {
@@ -112,7 +112,7 @@ func (cl *cluster) describe(version int16, kind int8, name string, keys ...strin
 	cl.t.Helper()
 	row := cl.describeRow(version, kind, name, keys...)
 	if row.ErrorCode != 0 {
-		return code(row.ErrorCode)
+		return errorName(row.ErrorCode)
 	}
 	var out []string
 	for _, e := range row.Configs {
@@ -228,7 +228,7 @@ func TestAlterConfigsTwice(t *testing.T) {
 	}
 	var got []string
 	for _, r := range cl.ask(0, req).(*kmsg.IncrementalAlterConfigsResponse).Resources {
-		got = append(got, r.ResourceName+" "+code(r.ErrorCode))
+		got = append(got, r.ResourceName+" "+errorName(r.ErrorCode))
 	}
 	if want := []string{"t INVALID_REQUEST", "u NONE", "t INVALID_REQUEST"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -314,8 +314,8 @@ func TestConfigsAuthorization(t *testing.T) {
 		alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		alter.Resources = append(alter.Resources, incremental(kind, "1", "root SET DEBUG"))
 		got := []string{
-			code(cl.askAs(nobody, 4, describe).(*kmsg.DescribeConfigsResponse).Resources[0].ErrorCode),
-			code(cl.askAs(nobody, 1, alter).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode),
+			errorName(cl.askAs(nobody, 4, describe).(*kmsg.DescribeConfigsResponse).Resources[0].ErrorCode),
+			errorName(cl.askAs(nobody, 1, alter).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode),
 		}
 		if got[0] != want || got[1] != want {
 			t.Errorf("type %d: %v, want %s", kind, got, want)
@@ -344,8 +344,8 @@ func TestMinInsyncReplicasOfAllBrokers(t *testing.T) {
 		err := checkEligibleReplicas(on, c.broker, []config.Alteration{{Name: "min.insync.replicas", Op: c.op}})
 		d := Deps{Logger: slog.New(slog.DiscardHandler)}
 		got, _ := d.explain(&Context{}, err)
-		if code(got) != c.want {
-			t.Errorf("broker %q, %s: %s, want %s", c.broker, c.op, code(got), c.want)
+		if errorName(got) != c.want {
+			t.Errorf("broker %q, %s: %s, want %s", c.broker, c.op, errorName(got), c.want)
 		}
 	}
 }
