@@ -13,6 +13,7 @@ func Table(d *Deps) []API {
 	rows = []API{
 		{Key: keyProduce, Min: 3, Max: 13, Checks: []Check{{acl.Topic, acl.Write}, {acl.TransactionalID, acl.Write}}, Handle: streamed},
 		{Key: keyFetch, Min: 4, Max: 18, Checks: []Check{{acl.Topic, acl.Read}, {acl.Cluster, acl.ClusterAction}}, Handle: streamed},
+		listOffsetsAPI(d),
 		metadataAPI(d),
 		apiVersionsAPI(d, func() []API { return rows }),
 		createTopicsAPI(d),

@@ -89,7 +89,7 @@ func (p *Partition) Fetch(q *FetchRequest, r *FetchResult) {
 	}
 	r.Records = s
 	if q.Isolation == ReadCommitted && s.N > 0 {
-		if r.Aborted, err = p.log.AbortedTransactions(q.Offset, upper.Offset); err != nil {
+		if r.Aborted, err = p.log.AbortedTransactions(q.Offset, p.log.UpperBound(&s, upper)); err != nil {
 			r.Records.Release()
 			*r = FetchResult{Err: err, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}
 		}
@@ -134,4 +134,22 @@ func (p *Partition) followerFetched(q *FetchRequest) error {
 	p.state.fetched(*q.Follower, q.FollowerEpoch, q.Offset, p.log.End().Offset, time.Now())
 	p.advanceLocked()
 	return nil
+}
+
+// FetchableEnd returns the offset up to which a reader sees (rule 6.7.4). A leader whose HighWatermark has not reached the
+// start of its epoch can't tell consumers yet: OFFSET_NOT_AVAILABLE (rule 6.7.7).
+func (p *Partition) FetchableEnd(i Isolation) (int64, error) {
+	if i == ReadLog {
+		return p.log.End().Offset, nil
+	}
+	p.mu.Lock()
+	fresh := p.state.highWatermark < p.state.epochStart
+	p.mu.Unlock()
+	if fresh {
+		return -1, kerr.OffsetNotAvailable
+	}
+	if i == ReadCommitted {
+		return p.LastStableOffset(), nil
+	}
+	return p.HighWatermark(), nil
 }

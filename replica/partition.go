@@ -90,7 +90,7 @@ func (p *Partition) LeaderEpoch() int32 { return int32(p.role.Load().epoch) }
 // stale metadata learns (rule 6.3.4). A negative epoch is not checked; callers for which only -1 means none check first.
 func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 	r := p.role.Load()
-	if r.err != nil && !r.leads && r.epoch < 0 {
+	if r.gone {
 		return r.err
 	}
 	switch e := metadata.LeaderEpoch(currentLeaderEpoch); {
