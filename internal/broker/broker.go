@@ -70,14 +70,15 @@ type boundListener struct {
 
 // Start builds and starts a node. It returns when clients are served, or when ctx ends. After an error nothing is left
 // running or locked.
-func Start(ctx context.Context, o Options) (b *Broker, err error) {
-	b = &Broker{o: o, logger: o.Logger, incarnation: metadata.NewUUID(), codecs: record.NewCodecs()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
-			b = nil
-		}
-	}()
+func Start(ctx context.Context, o Options) (*Broker, error) {
+	b := &Broker{o: o, logger: o.Logger, incarnation: metadata.NewUUID(), codecs: record.NewCodecs()}
+	if err := b.start(ctx); err != nil {
+		return nil, errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
+	}
+	return b, nil
+}
+
+func (b *Broker) start(ctx context.Context) error {
 	steps := []struct {
 		what string
 		do   func(context.Context) error
@@ -92,11 +93,11 @@ func Start(ctx context.Context, o Options) (b *Broker, err error) {
 	for _, s := range steps {
 		b.health.enter(s.what)
 		if err := s.do(ctx); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.what, err)
+			return fmt.Errorf("%s: %w", s.what, err)
 		}
 	}
 	b.health.ready()
-	return b, nil
+	return nil
 }
 
 // bind opens every socket first: a port in use should be told before anything is changed.

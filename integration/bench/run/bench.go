@@ -69,8 +69,11 @@ func (b *bench) run(ctx context.Context, rows []row) error {
 func (b *bench) runRows(ctx context.Context, d durability, rows []row) error {
 	var servers []*server
 	defer func() { stopAll(servers) }()
-	for i, c := range b.only {
-		s, err := b.start(ctx, c, d, b.port+2*i)
+	port := b.port
+	for _, c := range b.only {
+		port = freePort(port)
+		s, err := b.start(ctx, c, d, port)
+		port += portsEach
 		if err != nil {
 			return err
 		}
@@ -85,7 +88,7 @@ func (b *bench) runRows(ctx context.Context, d durability, rows []row) error {
 			for i := range servers {
 				s := servers[(i+round)%len(servers)]
 				if err := b.measure(ctx, r, s, servers, round); err != nil {
-					return fmt.Errorf("%s on %s (%s), round %d: %w", r.name, s.contender, d, round, err)
+					return fmt.Errorf("%s on %s (%s), round %d: %w\n%s", r.name, s.contender, d, round, err, s.log())
 				}
 			}
 		}
@@ -214,7 +217,7 @@ func (b *bench) runStarts(ctx context.Context, r row) error {
 // measureStart starts a contender on a directory without topics and removes that, except for Kafka's, whose
 // configuration is kept for the next round.
 func (b *bench) measureStart(ctx context.Context, r row, c contender, round int) error {
-	port := b.port + 2*slices.Index(b.only, c)
+	port := freePort(b.port)
 	addr := "127.0.0.1:" + strconv.Itoa(port)
 	dir := filepath.Join(b.dir, "start-"+string(c))
 	var command []string

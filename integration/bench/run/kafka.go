@@ -33,7 +33,7 @@ func startKafka(ctx context.Context, dir string, port int, d durability) (*serve
 	if err != nil {
 		return nil, err
 	}
-	return &server{contender: kafka, addr: node.Bootstrap(), dir: node.DataDir(), pid: node.PID(), stop: func() {
+	return &server{contender: kafka, addr: node.Bootstrap(), dir: node.DataDir(), pid: node.PID(), log: func() string { return "" }, stop: func() {
 		node.Close()
 		_ = os.RemoveAll(dir)
 	}}, nil

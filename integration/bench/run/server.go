@@ -35,6 +35,7 @@ type server struct {
 	dir       string // all its data
 	pid       int
 	stop      func()
+	log       func() string // what it printed, when it is known to be gone
 }
 
 // Commands. A port is chosen by the caller; everything listens on loopback.
@@ -73,7 +74,14 @@ func startProcess(ctx context.Context, c contender, dir, addr string, command []
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", c, err)
 	}
-	s := &server{contender: c, addr: addr, dir: dir, pid: cmd.Process.Pid}
+	s := &server{contender: c, addr: addr, dir: dir, pid: cmd.Process.Pid, log: func() string {
+		select {
+		case <-exited:
+			return c.gone(output.String())
+		default:
+			return ""
+		}
+	}}
 	s.stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -92,7 +100,7 @@ func startProcess(ctx context.Context, c contender, dir, addr string, command []
 		select {
 		case <-exited:
 			s.stop()
-			return nil, fmt.Errorf("%s exited before it listened on %s:\n%s", c, addr, output.String())
+			return nil, fmt.Errorf("%s did not come to listen on %s: %s", c, addr, s.log())
 		case <-ctx.Done():
 			s.stop()
 			return nil, ctx.Err()
@@ -100,9 +108,15 @@ func startProcess(ctx context.Context, c contender, dir, addr string, command []
 		}
 		if time.Since(start) > startPatience {
 			s.stop()
-			return nil, fmt.Errorf("%s does not listen on %s after %v:\n%s", c, addr, startPatience, output.String())
+			return nil, fmt.Errorf("%s did not come to listen on %s within %v: %s", c, addr, startPatience, s.log())
 		}
 	}
+}
+
+// gone says that a contender has ended, with the end of its output.
+func (c contender) gone(output string) string {
+	const keep = 4000
+	return fmt.Sprintf("%s has ended; the end of its output:\n%s", c, output[max(0, len(output)-keep):])
 }
 
 const (
@@ -120,6 +134,28 @@ func runTied(cmd *exec.Cmd, started chan<- error, exited chan<- struct{}) {
 	if err == nil {
 		_ = cmd.Wait()
 		close(exited)
+	}
+}
+
+// portsEach is how many ports a contender takes: Kafka's controller has one of its own.
+const portsEach = 2
+
+// freePort returns the first port from the given one on whose next portsEach-1 are free as well. Another benchmark may
+// be running on this machine.
+func freePort(port int) int {
+	for ; ; port += portsEach {
+		free := true
+		for i := range portsEach {
+			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+i))
+			if err != nil {
+				free = false
+				continue
+			}
+			l.Close()
+		}
+		if free {
+			return port
+		}
 	}
 }
 
