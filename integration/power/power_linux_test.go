@@ -56,7 +56,7 @@ func (k *kind) start(t *testing.T, number int) *round {
 	dir, env, names := t.TempDir(), k.env, ""
 	if k.names {
 		names = filepath.Join(dir, "names")
-		env = append(env, "KBROKER_NAMES="+names)
+		env = append(env, "NEGATIVE_CONTROL_NAMES="+names)
 	}
 	r, err := newRound(t.Context(), dir, k.binary, env, k.strike, *seed<<16+uint64(number))
 	if err != nil {
@@ -115,7 +115,7 @@ func TestNegativeControls(t *testing.T) {
 	const within = 20 // cycles
 	for _, wrong := range []string{"nosync", "nodirsync", "earlyack"} {
 		t.Run(wrong, func(t *testing.T) {
-			k := &kind{binary: control, env: []string{"KBROKER_NEGATIVE=" + wrong}, strike: cutPower, names: wrong == "nodirsync"}
+			k := &kind{binary: control, env: []string{"NEGATIVE_CONTROL=" + wrong}, strike: cutPower, names: wrong == "nodirsync"}
 			r := k.start(t, 0)
 			if err := r.run(t.Context(), within); err != nil {
 				t.Fatal(err)

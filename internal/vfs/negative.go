@@ -11,21 +11,21 @@ import (
 // OS returns the file system of the operating system, spoiled as the environment says. It exists for integration/power,
 // which has to show that it notices a broker that does not sync:
 //
-//   - KBROKER_NEGATIVE=nosync: Sync and SyncFS do nothing.
-//   - KBROKER_NEGATIVE=nodirsync: SyncDir does nothing.
-//   - KBROKER_NAMES=FILE: every name made or changed, and every SyncDir and SyncFS (as a sync of /) that was really
+//   - NEGATIVE_CONTROL=nosync: Sync and SyncFS do nothing.
+//   - NEGATIVE_CONTROL=nodirsync: SyncDir does nothing.
+//   - NEGATIVE_CONTROL_NAMES=FILE: every name made or changed, and every SyncDir and SyncFS (as a sync of /) that was really
 //     done, is appended to FILE, a line each. After a power cut the harness takes back what no SyncDir covered. A real file system may do the same,
 //     but ext4 and XFS never do once any file was synced: their journal commits all names together.
 func OS() FS {
 	var fsys FS = &osFS{}
-	if name := os.Getenv("KBROKER_NAMES"); name != "" {
+	if name := os.Getenv("NEGATIVE_CONTROL_NAMES"); name != "" {
 		journal, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 		if err != nil {
 			panic("negative control: " + err.Error())
 		}
 		fsys = &namesFS{FS: fsys, journal: journal}
 	}
-	switch os.Getenv("KBROKER_NEGATIVE") {
+	switch os.Getenv("NEGATIVE_CONTROL") {
 	case "nosync":
 		return noSyncFS{fsys}
 	case "nodirsync":
