@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // OS returns the file system of the operating system, spoiled as the environment says. It exists for integration/power,
@@ -13,6 +14,8 @@ import (
 //
 //   - NEGATIVE_CONTROL=nosync: Sync and SyncFS do nothing.
 //   - NEGATIVE_CONTROL=nodirsync: SyncDir does nothing.
+//   - NEGATIVE_CONTROL=earlyack: Sync and SyncFS succeed at once and sync a little later, so that everything is
+//     acknowledged before it is durable.
 //   - NEGATIVE_CONTROL_NAMES=FILE: every name made or changed, and every SyncDir and SyncFS (as a sync of /) that was really
 //     done, is appended to FILE, a line each. After a power cut the harness takes back what no SyncDir covered. A real file system may do the same,
 //     but ext4 and XFS never do once any file was synced: their journal commits all names together.
@@ -30,6 +33,8 @@ func OS() FS {
 		return noSyncFS{fsys}
 	case "nodirsync":
 		return noSyncDirFS{fsys}
+	case "earlyack":
+		return lateSyncFS{fsys}
 	}
 	return fsys
 }
@@ -53,6 +58,31 @@ func (noSyncFile) Sync() error { return nil }
 type noSyncDirFS struct{ FS }
 
 func (noSyncDirFS) SyncDir(string) error { return nil }
+
+// lateness is how long earlyack lets a sync wait: many times what one takes.
+const lateness = 50 * time.Millisecond
+
+type lateSyncFS struct{ FS }
+
+func (l lateSyncFS) SyncFS(name string) error {
+	time.AfterFunc(lateness, func() { l.FS.SyncFS(name) })
+	return nil
+}
+
+func (l lateSyncFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := l.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return lateSyncFile{f}, nil
+}
+
+type lateSyncFile struct{ File }
+
+func (f lateSyncFile) Sync() error {
+	time.AfterFunc(lateness, func() { f.File.Sync() })
+	return nil
+}
 
 // namesFS writes down which names a power cut may take back. Renames onto an existing name are left out: what they
 // replaced is gone. So are removals, which may reach the disk at any time.
