@@ -101,10 +101,17 @@ func (p *producer) failed(to partition, err error) {
 // drainTime bounds how long what is in flight may take once the broker answers again.
 const drainTime = 30 * time.Second
 
-// drain waits until nothing is in flight.
-func (p *producer) drain(ctx context.Context) error {
+// drain waits until nothing is in flight, or the broker has ended.
+func (p *producer) drain(ctx context.Context, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	go func() { // until this returns
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if err := p.client.Flush(ctx); err != nil {
 		return fmt.Errorf("producer %x still waits for acknowledgements: %w", p.id, err)
 	}

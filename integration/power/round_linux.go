@@ -167,12 +167,18 @@ func (r *round) restartAndRead(ctx context.Context) {
 		return
 	}
 	for _, p := range r.shared {
-		if err := p.drain(ctx); err != nil {
+		if err := p.drain(ctx, r.node.Exited()); err != nil {
 			f.add(&f.Other, "%v", err)
+			break // the others would wait for the same
 		}
 	}
 	if err := r.ledger.check(ctx, r.node.Bootstrap(), f); err != nil {
 		f.add(&f.Other, "%v", err)
+	}
+	select {
+	case <-r.node.Exited():
+		f.add(&f.Other, "the broker ended by itself; its last lines:\n%s", r.node.LogTail())
+	default:
 	}
 	if old := r.cycles - 1; old >= 0 && f.wrong() == 0 {
 		if err := r.deleteTopic(ctx, cycleTopic(old)); err != nil {
