@@ -1,6 +1,7 @@
 package kbrokerproc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +43,10 @@ type Node struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone; exit is set before
 	exit   error
+	logged int64 // size of the log when this life began
 }
 
-// Start starts kbroker and waits until it accepts connections.
+// Start starts kbroker and waits until it is ready.
 func Start(ctx context.Context, binary string, cfg Config) (*Node, error) {
 	n := &Node{binary: binary, cfg: cfg}
 	if n.cfg.Dir == "" {
@@ -131,6 +133,11 @@ func (n *Node) start(ctx context.Context) error {
 		return fmt.Errorf("kbrokerproc: %w", err)
 	}
 	defer log.Close()
+	info, err := log.Stat()
+	if err != nil {
+		return fmt.Errorf("kbrokerproc: %w", err)
+	}
+	n.logged = info.Size()
 	args := []string{"start", "--listen", n.Bootstrap(), "--data", n.DataDir(), "-o", "kbroker.http.listeners="}
 	for _, p := range n.cfg.Properties {
 		args = append(args, "-o", p)
@@ -161,11 +168,18 @@ func (n *Node) run(started chan<- error) {
 	close(n.exited)
 }
 
+// readyLine is in the line that kbroker logs when it serves clients. That the port accepts connections would not do:
+// it might be somebody else's.
+const readyLine = `"event":"ready"`
+
 func (n *Node) awaitReady(ctx context.Context) error {
 	deadline := time.After(startLimit)
 	for {
-		if c, err := net.Dial("tcp", n.Bootstrap()); err == nil {
-			c.Close()
+		text, err := os.ReadFile(n.logFile())
+		if err != nil {
+			return fmt.Errorf("kbrokerproc: %w", err)
+		}
+		if bytes.Contains(text[n.logged:], []byte(readyLine)) {
 			return nil
 		}
 		select {
@@ -174,7 +188,7 @@ func (n *Node) awaitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("kbrokerproc: starting kbroker: %w", ctx.Err())
 		case <-deadline:
-			return fmt.Errorf("kbrokerproc: kbroker on port %d does not listen after %s:\n%s", n.cfg.Port, startLimit, n.LogTail())
+			return fmt.Errorf("kbrokerproc: kbroker on port %d is not ready after %s:\n%s", n.cfg.Port, startLimit, n.LogTail())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
