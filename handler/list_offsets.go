@@ -1,150 +1,141 @@
 package handler
 
 import (
+	"errors"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log"
+	"github.com/kbroker/kbroker/metadata"
 	"github.com/kbroker/kbroker/replica"
 )
 
-// Special timestamps of ListOffsets, and the version of the request that brought each (rule 6.7.1).
+// Timestamps of ListOffsets that replica does not know, as they are about tiered storage (rule 6.7.1).
 const (
-	latestTimestamp        = -1
-	earliestTimestamp      = -2
-	maxTimestamp           = -3
-	earliestLocalTimestamp = -4
-	latestTieredTimestamp  = -5
-	earliestPendingUpload  = -6
+	earliestLocalTimestamp         = -4
+	latestTieredTimestamp          = -5
+	earliestPendingUploadTimestamp = -6
 )
 
-// specialSince is the first version that knows each special timestamp.
-var specialSince = map[int64]int16{
-	latestTimestamp: 1, earliestTimestamp: 1, maxTimestamp: 7, earliestLocalTimestamp: 8, latestTieredTimestamp: 9,
-	earliestPendingUpload: 11,
+// specialTimestamps are the versions of ListOffsets in which each special timestamp appeared.
+var specialTimestamps = map[int64]int16{
+	replica.LatestOffset: 1, replica.EarliestOffset: 1, replica.MaxTimestampOffset: 7,
+	earliestLocalTimestamp: 8, latestTieredTimestamp: 9, earliestPendingUploadTimestamp: 11,
 }
 
-// debugReplica is the id of a debugging consumer, which sees the whole log (rule 6.7.4).
-const debugReplica = -2
+// Replica ids of requests that are no follower's.
+const (
+	consumerReplica  = -1
+	debuggingReplica = -2
+)
 
-// listOffsetsAPI serves ListOffsets (key 2, versions 1 to 11; rule 6.7):
-// 2 isolation level, 4 leader epochs, 5 error 78, 6 flexible, 7 to 9 and 11 special timestamps, 10 timeout (for remote
-// storage, which there is none of).
+// listOffsetsAPI serves ListOffsets (key 2, versions 1 to 11; rule 6.7).
+//
+//	2  isolation level        6  flexible                 9  latest tiered (-5)
+//	4  leader epochs          7  largest timestamp (-3)  10  timeout, for remote storage: without effect
+//	5  error 78               8  earliest local (-4)     11  earliest pending upload (-6)
 func listOffsetsAPI(d *Deps) API {
-	return api(1, 11, topicChecks(acl.Describe), d.listOffsets)
+	return api(1, 11, []Check{{acl.Topic, acl.Describe}}, d.listOffsets)
 }
 
 func (d *Deps) listOffsets(c *Context, req *kmsg.ListOffsetsRequest) *kmsg.ListOffsetsResponse {
 	resp := kmsg.NewPtrListOffsetsResponse()
-	type key struct {
-		topic     string
-		partition int32
-	}
-	seen := map[key]int{}
+	times := make(map[log.TopicPartition]int) // that each partition is asked for; 0 once it was answered
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
-			seen[key{t.Topic, p.Partition}]++
+			times[log.TopicPartition{Topic: t.Topic, Partition: p.Partition}]++
 		}
 	}
+	rows := make(map[string]int, len(req.Topics)) // place in resp.Topics: a topic that is named twice has one row
 	for _, t := range req.Topics {
-		rt := kmsg.NewListOffsetsResponseTopic()
-		rt.Topic = t.Topic
+		if len(t.Partitions) == 0 {
+			continue
+		}
+		at, ok := rows[t.Topic]
+		if !ok {
+			at = len(resp.Topics)
+			rows[t.Topic] = at
+			row := kmsg.NewListOffsetsResponseTopic()
+			row.Topic = t.Topic
+			resp.Topics = append(resp.Topics, row)
+		}
 		allowed := d.allowed(c, acl.Describe, acl.Topic, t.Topic)
-		for _, p := range t.Partitions {
-			row := kmsg.NewListOffsetsResponseTopicPartition()
-			row.Partition = p.Partition
-			row.Timestamp, row.Offset, row.LeaderEpoch = -1, -1, -1
-			var err error
-			switch {
-			case !allowed:
-				err = kerr.TopicAuthorizationFailed
-			case seen[key{t.Topic, p.Partition}] > 1:
-				err = kerr.InvalidRequest // rule 6.7.8
-			default:
-				err = d.listOffset(c, req, t.Topic, &p, &row)
+		for i := range t.Partitions {
+			tp := log.TopicPartition{Topic: t.Topic, Partition: t.Partitions[i].Partition}
+			n := times[tp]
+			if n == 0 {
+				continue
 			}
-			if err != nil {
-				row.ErrorCode, _ = d.explain(c, err)
-				row.Timestamp, row.Offset, row.LeaderEpoch = -1, -1, -1
+			times[tp] = 0
+			var found replica.FoundOffset
+			err := error(kerr.TopicAuthorizationFailed)
+			if allowed {
+				err = kerr.InvalidRequest // asked for twice (rule 6.7.8)
 			}
-			rt.Partitions = append(rt.Partitions, row)
+			if allowed && n == 1 {
+				found, err = d.findOffset(c, req, t.Topic, &t.Partitions[i])
+			}
+			resp.Topics[at].Partitions = append(resp.Topics[at].Partitions, d.listedOffset(c, tp.Partition, found, err))
 		}
-		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp
 }
 
-// listOffset answers one partition.
-func (d *Deps) listOffset(c *Context, req *kmsg.ListOffsetsRequest, topic string, q *kmsg.ListOffsetsRequestTopicPartition, row *kmsg.ListOffsetsResponseTopicPartition) error {
-	if q.Timestamp < 0 {
-		if since, ok := specialSince[q.Timestamp]; !ok || c.Version < since {
-			return kerr.UnsupportedVersion
+// findOffset answers one row.
+func (d *Deps) findOffset(c *Context, req *kmsg.ListOffsetsRequest, topic string, p *kmsg.ListOffsetsRequestTopicPartition) (replica.FoundOffset, error) {
+	none := replica.FoundOffset{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
+	if since, special := specialTimestamps[p.Timestamp]; p.Timestamp < 0 && (!special || c.Version < since) {
+		return none, kerr.UnsupportedVersion
+	}
+	q := replica.OffsetQuery{
+		Timestamp: p.Timestamp, CurrentLeaderEpoch: p.CurrentLeaderEpoch,
+		Isolation: replica.ReadLog, AnyReplica: req.ReplicaID == debuggingReplica,
+	}
+	if req.ReplicaID == consumerReplica {
+		if q.Isolation = replica.Isolation(req.IsolationLevel); q.Isolation != replica.ReadUncommitted && q.Isolation != replica.ReadCommitted {
+			return none, kerr.InvalidRequest // where Kafka fails with UNKNOWN_SERVER_ERROR
 		}
 	}
-	p, err := d.leaderFor(topic, q.Partition, q.CurrentLeaderEpoch)
-	if err != nil {
-		return err
+	part := d.Replicas.LookupName(topic, p.Partition)
+	if part == nil {
+		return none, d.missingPartition(topic, p.Partition)
 	}
-	l := p.Log()
-	switch q.Timestamp {
-	case earliestTimestamp, earliestLocalTimestamp:
-		row.Offset = l.StartOffset()
-		row.LeaderEpoch = l.EpochForOffset(row.Offset)
-		return nil
-	case latestTieredTimestamp, earliestPendingUpload:
-		return nil // nothing is tiered
+	switch p.Timestamp {
+	case earliestLocalTimestamp: // all of the log is local
+		q.Timestamp = replica.EarliestOffset
+	case latestTieredTimestamp, earliestPendingUploadTimestamp: // and none of it is not
+		_, err := part.FindOffset(&replica.OffsetQuery{Timestamp: replica.EarliestOffset, CurrentLeaderEpoch: q.CurrentLeaderEpoch, AnyReplica: q.AnyReplica})
+		return none, err
 	}
-	end, err := p.FetchableEnd(isolationOf(req))
-	if err != nil {
-		if c.Version < 5 && err == error(kerr.OffsetNotAvailable) {
-			return kerr.LeaderNotAvailable // rule 0.5.1
-		}
-		return err
-	}
-	if q.Timestamp == latestTimestamp {
-		row.Offset, row.LeaderEpoch = end, p.LeaderEpoch()
-		return nil
-	}
-	at, ok, err := searchTimestamp(l, q.Timestamp)
-	if err != nil || !ok || at.Offset >= end { // rule 6.7.5
-		return err
-	}
-	row.Offset, row.Timestamp, row.LeaderEpoch = at.Offset, at.Timestamp, at.LeaderEpoch
-	return nil
+	return part.FindOffset(&q)
 }
 
-func searchTimestamp(l *log.Log, timestamp int64) (log.TimestampOffset, bool, error) {
-	if timestamp == maxTimestamp {
-		return l.MaxTimestamp()
+// listedOffset writes one row.
+func (d *Deps) listedOffset(c *Context, partition int32, found replica.FoundOffset, err error) kmsg.ListOffsetsResponseTopicPartition {
+	row := kmsg.NewListOffsetsResponseTopicPartition()
+	row.Partition = partition
+	if err == nil {
+		row.Offset, row.Timestamp, row.LeaderEpoch = found.Offset, found.Timestamp, found.LeaderEpoch
+		return row
 	}
-	return l.OffsetForTimestamp(timestamp)
+	if errors.Is(err, kerr.OffsetNotAvailable) && c.Version < 5 {
+		err = kerr.LeaderNotAvailable
+	}
+	row.ErrorCode, _ = d.explain(c, err)
+	return row
 }
 
-// isolationOf is how far the asker sees: replicas and debuggers to the log's end (rule 6.7.4).
-func isolationOf(req *kmsg.ListOffsetsRequest) replica.Isolation {
-	switch {
-	case req.ReplicaID >= 0 || req.ReplicaID == debugReplica:
-		return replica.ReadLog
-	case req.IsolationLevel == int8(replica.ReadCommitted):
-		return replica.ReadCommitted
-	}
-	return replica.ReadUncommitted
+// missingPartition is the error for a partition of which this node has no replica.
+func (d *Deps) missingPartition(topic string, partition int32) error {
+	return missingIn(d.Metadata.Load().Topic(topic), partition)
 }
 
-// leaderFor returns this node's replica of a partition if it leads, after the check of the epoch in which the client
-// believes. Unlike Fetch only -1 means that there is none (rule 6.3.4).
-func (d *Deps) leaderFor(topic string, partition, currentLeaderEpoch int32) (*replica.Partition, error) {
-	p := d.Replicas.LookupName(topic, partition)
-	if p == nil {
-		t := d.Metadata.Load().Topic(topic)
-		if t == nil || partition < 0 || int(partition) >= len(t.Partitions) {
-			return nil, kerr.UnknownTopicOrPartition
-		}
-		return nil, kerr.NotLeaderForPartition
+// missingIn tells a partition that does not exist from one that lives elsewhere. t is nil for an unknown topic.
+func missingIn(t *metadata.Topic, partition int32) error {
+	if t == nil || partition < 0 || int(partition) >= len(t.Partitions) {
+		return kerr.UnknownTopicOrPartition
 	}
-	if currentLeaderEpoch < -1 {
-		return nil, kerr.FencedLeaderEpoch
-	}
-	return p, p.CheckLeader(currentLeaderEpoch)
+	return kerr.NotLeaderForPartition
 }

@@ -120,10 +120,11 @@ func (c *connection) Start(h *wire.Header, body []byte) (wire.Reply, error) {
 	switch h.Key {
 	case keyProduce:
 		return c.startProduce(h, body)
-	case keyFetch:
-		if err := c.Flush(); err != nil { // what this connection produced before must be visible
-			return nil, err
-		}
+	}
+	if err := c.Flush(); err != nil { // what this connection produced before must be visible
+		return nil, err
+	}
+	if h.Key == keyFetch {
 		return c.startFetch(h, body)
 	}
 	return c.startOther(api, h, body)

@@ -19,11 +19,14 @@ func Table(d *Deps) []API {
 		createTopicsAPI(d),
 		deleteTopicsAPI(d),
 		initProducerIDAPI(d),
+		offsetForLeaderEpochAPI(d),
 		describeConfigsAPI(d),
 		alterConfigsAPI(d),
+		describeLogDirsAPI(d),
 		createPartitionsAPI(d),
 		incrementalAlterConfigsAPI(d),
 		describeClusterAPI(d),
+		describeProducersAPI(d),
 		describeTopicPartitionsAPI(d),
 	}
 	return rows

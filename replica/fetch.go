@@ -135,21 +135,3 @@ func (p *Partition) followerFetched(q *FetchRequest) error {
 	p.advanceLocked()
 	return nil
 }
-
-// FetchableEnd returns the offset up to which a reader sees (rule 6.7.4). A leader whose HighWatermark has not reached the
-// start of its epoch can't tell consumers yet: OFFSET_NOT_AVAILABLE (rule 6.7.7).
-func (p *Partition) FetchableEnd(i Isolation) (int64, error) {
-	if i == ReadLog {
-		return p.log.End().Offset, nil
-	}
-	p.mu.Lock()
-	fresh := p.state.highWatermark < p.state.epochStart
-	p.mu.Unlock()
-	if fresh {
-		return -1, kerr.OffsetNotAvailable
-	}
-	if i == ReadCommitted {
-		return p.LastStableOffset(), nil
-	}
-	return p.HighWatermark(), nil
-}
