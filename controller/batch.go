@@ -18,7 +18,12 @@ type call struct {
 }
 
 // batch is the calls that were decided together.
-type batch struct{ calls []*call }
+type batch struct {
+	calls []*call
+	// index is what the entry was expected to get, and head the image that it leads to then.
+	index uint64
+	head  *metadata.Image
+}
 
 // release answers the calls: what they decided is committed and shown.
 func (b *batch) release() {

@@ -43,7 +43,9 @@ const (
 	// snapshotBytes is how much the log grows before a snapshot is taken. It bounds what a start reads, with the size of
 	// the snapshot itself: as long as that is larger the log may grow by as much, so that a big cluster does not spend
 	// its time with snapshots.
-	snapshotBytes = 4 << 20
+	snapshotBytes = 1 << 20
+	// closingBytes is how much there is in the log when Close takes one more snapshot, for a quick start.
+	closingBytes = 64 << 10
 )
 
 // Config is what a Controller is made of.
@@ -86,6 +88,9 @@ type Controller struct {
 	done     chan struct{} // closed when run has returned
 	err      error         // why it failed; set before done is closed
 	started  bool          // whether the goroutines were started; of the goroutine that calls Start and Close
+
+	closeOnce sync.Once
+	closeErr  error // guarded by closeOnce
 
 	// What follows belongs to run.
 	raw      *raft.RawNode
@@ -279,15 +284,19 @@ func (c *Controller) Step(ctx context.Context, m *raftpb.Message) error {
 	}
 }
 
-// Close ends the controller. Calls that are under way fail.
+// Close ends the controller. Calls that are under way fail. More than one Close is the same as one.
 func (c *Controller) Close() error {
 	c.stopOnce.Do(func() { close(c.stop) })
-	if c.started {
-		<-c.done
-		<-c.disk.done
-		<-c.publisher.done
-	}
-	return c.disk.wal.Close()
+	c.closeOnce.Do(func() {
+		if c.started {
+			<-c.done
+			<-c.disk.done
+			<-c.publisher.done
+			c.lastSnapshot()
+		}
+		c.closeErr = c.disk.wal.Close()
+	})
+	return c.closeErr
 }
 
 // stopped is the error of a call to a controller that has ended.

@@ -34,8 +34,8 @@ type command interface {
 // it. It is pure: what it decides depends on nothing but base, the commands and the sources of chance.
 type decision struct {
 	rules Rules
-	// index is an index for what the batch writes: above all that there are, though the entry may get a higher one yet.
-	// All that depends on it is the epoch of a broker that this very batch registers, which nobody can have been told.
+	// index is that which the entry will have unless Raft puts another one before it. All that depends on it is the
+	// epoch of a broker that this very batch registers, which nobody can have been told.
 	index uint64
 	head  *metadata.Image
 	// records is what the batch has written, in order. They become one Raft entry.
@@ -44,9 +44,9 @@ type decision struct {
 	newID   func() metadata.UUID // for topics
 }
 
-// newDecision begins a batch on an image.
-func newDecision(base *metadata.Image, rules Rules, chance *rand.Rand, newID func() metadata.UUID) *decision {
-	return &decision{rules: rules, index: base.Index + 1, head: base, chance: chance, newID: newID}
+// newDecision begins a batch on an image, for an entry with an index above that of all before it.
+func newDecision(base *metadata.Image, index uint64, rules Rules, chance *rand.Rand, newID func() metadata.UUID) *decision {
+	return &decision{rules: rules, index: index, head: base, chance: chance, newID: newID}
 }
 
 // write changes the head.

@@ -2,10 +2,12 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/metadata"
 )
@@ -59,4 +61,14 @@ func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// newDisk is an empty disk in memory with a data directory.
+func newDisk(t testing.TB) *simfs.FS {
+	t.Helper()
+	disk := simfs.New()
+	if err := errors.Join(disk.MkdirAll("/data", 0o755), disk.SyncDir("/")); err != nil {
+		t.Fatal(err)
+	}
+	return disk
 }

@@ -48,7 +48,7 @@ func (m *machine) newID() metadata.UUID {
 
 // decide decides commands as one batch and applies what comes of it, through its encoding. It returns the records.
 func (m *machine) decide(cmds ...command) ([]*call, []metadata.Record, error) {
-	d := newDecision(m.image, m.rules, m.rng, m.newID)
+	d := newDecision(m.image, m.image.Index+1, m.rules, m.rng, m.newID)
 	var calls []*call
 	for _, cmd := range cmds {
 		calls = append(calls, &call{ctx: context.Background(), cmd: cmd})

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -165,9 +166,11 @@ func (c *Controller) mayDecide() bool {
 
 // decide decides a batch, and proposes what comes of it.
 func (c *Controller) decide() error {
-	d := newDecision(c.applied, c.cfg.Rules, c.chance, metadata.NewUUID)
+	// The entry comes behind all that is applied, and behind the empty one that this leader has begun with.
+	index := max(c.index, c.decisive+1) + 1
+	d := newDecision(c.applied, index, c.cfg.Rules, c.chance, metadata.NewUUID)
 	n := d.decide(c.queue)
-	b := &batch{calls: c.queue[:n:n]}
+	b := &batch{calls: c.queue[:n:n], index: index, head: d.head}
 	if c.queue = c.queue[n:]; len(c.queue) == 0 {
 		c.queue = nil
 	}
@@ -209,17 +212,16 @@ func (c *Controller) apply(entries []*raftpb.Entry) error {
 			}
 			c.log.conf = c.raw.ApplyConfChange(&change)
 		case len(e.GetData()) > 0:
-			records, err := metadata.DecodeRecords(e.GetData())
-			if err == nil {
-				c.applied, err = c.applied.Apply(e.GetIndex(), records...)
-			}
-			if err != nil {
-				return fmt.Errorf("apply entry %d of the controller's log: %w", e.GetIndex(), err)
-			}
+			var mine *batch
 			// Nobody else proposes while this member leads, and it proposes one entry at a time.
 			if c.decisive > 0 && e.GetIndex() > c.decisive {
-				done, c.inflight = c.inflight, nil
+				mine, c.inflight = c.inflight, nil
 			}
+			var err error
+			if c.applied, err = applyEntry(c.applied, e, mine); err != nil {
+				return err
+			}
+			done = cmp.Or(mine, done)
 		}
 		c.index, c.term = e.GetIndex(), e.GetTerm()
 	}
@@ -227,6 +229,22 @@ func (c *Controller) apply(entries []*raftpb.Entry) error {
 		c.publisher.show(c.applied, done)
 	}
 	return nil
+}
+
+// applyEntry returns the image that follows from an entry. That of the batch which this member has proposed need not be
+// worked out again: the head that it was decided on is the image, if the entry got the index that was expected.
+func applyEntry(im *metadata.Image, e *raftpb.Entry, mine *batch) (*metadata.Image, error) {
+	if mine != nil && mine.index == e.GetIndex() {
+		return mine.head, nil
+	}
+	records, err := metadata.DecodeRecords(e.GetData())
+	if err == nil {
+		im, err = im.Apply(e.GetIndex(), records...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("apply entry %d of the controller's log: %w", e.GetIndex(), err)
+	}
+	return im, nil
 }
 
 // onDisk goes on with what the disk has done.

@@ -18,6 +18,17 @@ func (c *Controller) maybeSnapshot() {
 	c.disk.jobs.put(diskJob{snapshot: &snapshotJob{image: c.applied, index: c.index, term: c.term, conf: c.log.conf}})
 }
 
+// lastSnapshot takes a snapshot after all goroutines have ended, if that makes the next start quicker. That start needs
+// none, so an error is only told.
+func (c *Controller) lastSnapshot() {
+	if c.err != nil || c.snapshotting || c.sinceSnapshot < closingBytes || c.index <= c.log.base {
+		return
+	}
+	if _, err := c.disk.save(&snapshotJob{image: c.applied, index: c.index, term: c.term, conf: c.log.conf}); err != nil {
+		c.logger.Warn("no snapshot of the cluster's metadata was taken at the end", "err", err)
+	}
+}
+
 // raftSnapshot is what is applied, for a member whose next entry is not in the log any more.
 func (c *Controller) raftSnapshot() (*raftpb.Snapshot, error) {
 	return &raftpb.Snapshot{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Apply returns the Image that follows from records, all of which have the given index. im stays what it is.
@@ -27,34 +28,49 @@ type delta struct {
 	base *Image
 	next Image
 
-	// names and ids have the topics that differ from base, which delta may change; nil for one that is gone.
+	// topics has the topics that differ from base, which delta may change; nil for one that is gone. order has them in
+	// the order in which they were met, which for a change of many is most often that of their names.
+	topics map[UUID]*Topic
+	order  []topicKey
+	last   *Topic // the one that was changed last: a batch often has many records of one topic
+	// names has the names that came and went; nil for those that no topic has any more.
 	names map[string]*Topic
-	ids   map[UUID]*Topic
 	// configs has the resources that differ from base; empty for those that have no more overrides.
 	configs map[ConfigResource]map[string]string
 
 	ownBrokers, ownFeatures bool // whether next's are copies already
 }
 
-// finish puts what was collected into next.
-func (d *delta) finish() {
-	d.next.metricNames = d.next.metricNames.with(d.metricNameChanges())
-	d.next.topics = d.next.topics.with(changes(d.names, func(n string) topicName { return topicName(n) },
-		func(t *Topic) bool { return t == nil }))
-	d.next.topicIDs = d.next.topicIDs.with(changes(d.ids, func(id UUID) UUID { return id },
-		func(t *Topic) bool { return t == nil }))
-	d.next.configs = d.next.configs.with(changes(d.configs, func(r ConfigResource) ConfigResource { return r },
-		func(c map[string]string) bool { return len(c) == 0 }))
+type topicKey struct {
+	id   UUID
+	name string
 }
 
-// changes makes a sorted list of changes of a map.
-func changes[M comparable, K orderable[K], V any](m map[M]V, key func(M) K, gone func(V) bool) []change[K, V] {
-	list := make([]change[K, V], 0, len(m))
-	for k, v := range m {
-		list = append(list, change[K, V]{key: key(k), value: v, remove: gone(v)})
+// finish puts what was collected into next.
+func (d *delta) finish() {
+	byName := make([]change[topicName, *Topic], 0, len(d.order))
+	byID := make([]change[UUID, *Topic], 0, len(d.order))
+	for _, k := range d.order {
+		t := d.topics[k.id]
+		byID = append(byID, change[UUID, *Topic]{k.id, t, t == nil})
+		if t != nil || d.names[k.name] == nil { // else another topic has the name now
+			byName = append(byName, change[topicName, *Topic]{topicName(k.name), t, t == nil})
+		}
 	}
+	d.next.topics = d.next.topics.with(inOrder(byName))
+	d.next.topicIDs = d.next.topicIDs.with(inOrder(byID))
+	d.next.metricNames = d.next.metricNames.with(d.metricNameChanges())
+	configs := make([]change[ConfigResource, map[string]string], 0, len(d.configs))
+	for r, c := range d.configs {
+		configs = append(configs, change[ConfigResource, map[string]string]{r, c, len(c) == 0})
+	}
+	d.next.configs = d.next.configs.with(inOrder(configs))
+}
+
+// inOrder sorts changes by key and leaves one for each.
+func inOrder[K orderable[K], V any](list []change[K, V]) []change[K, V] {
 	slices.SortFunc(list, func(a, b change[K, V]) int { return a.key.compare(b.key) })
-	return list
+	return slices.CompactFunc(list, func(a, b change[K, V]) bool { return a.key.compare(b.key) == 0 })
 }
 
 // metricNameChanges finds what the topics that came and went change about names in metrics.
@@ -62,7 +78,7 @@ func (d *delta) metricNameChanges() []change[topicName, []string] {
 	changed := map[topicName][]string{}
 	for name, t := range d.names {
 		metric := metricName(name)
-		if (t != nil) == (d.base.Topic(name) != nil) || !slices.Contains([]byte(metric), '_') {
+		if (t != nil) == (d.base.Topic(name) != nil) || !strings.Contains(string(metric), "_") {
 			continue
 		}
 		names, seen := changed[metric]
@@ -78,12 +94,16 @@ func (d *delta) metricNameChanges() []change[topicName, []string] {
 		}
 		changed[metric] = names
 	}
-	return changes(changed, func(n topicName) topicName { return n }, func(names []string) bool { return len(names) == 0 })
+	list := make([]change[topicName, []string], 0, len(changed))
+	for metric, names := range changed {
+		list = append(list, change[topicName, []string]{metric, names, len(names) == 0})
+	}
+	return inOrder(list)
 }
 
 // topic returns the topic with id as it is now, or nil.
 func (d *delta) topic(id UUID) *Topic {
-	if t, ok := d.ids[id]; ok {
+	if t, ok := d.topics[id]; ok {
 		return t
 	}
 	return d.base.TopicByID(id)
@@ -97,17 +117,32 @@ func (d *delta) topicNamed(name string) *Topic {
 	return d.base.Topic(name)
 }
 
-// setTopic puts t, which delta owns from now on, in its places.
-func (d *delta) setTopic(t *Topic) {
-	if d.names == nil {
-		d.names, d.ids = map[string]*Topic{}, map[UUID]*Topic{}
+// setTopic makes t, nil for none, the topic with the id and the name of k. delta owns t from now on.
+func (d *delta) setTopic(k topicKey, t *Topic) {
+	if d.topics == nil {
+		d.topics = map[UUID]*Topic{}
 	}
-	d.names[t.Name], d.ids[t.ID] = t, t
+	if _, ok := d.topics[k.id]; !ok {
+		d.order = append(d.order, k)
+	}
+	d.topics[k.id], d.last = t, t
+}
+
+// setName notes that a topic, nil for none, has a name that it did not have.
+func (d *delta) setName(name string, t *Topic) {
+	if d.names == nil {
+		d.names = map[string]*Topic{}
+	}
+	d.names[name] = t
 }
 
 // ownTopic returns the topic with id for changing.
 func (d *delta) ownTopic(id UUID) (*Topic, error) {
-	if t, ok := d.ids[id]; ok && t != nil {
+	if d.last != nil && d.last.ID == id {
+		return d.last, nil
+	}
+	if t, ok := d.topics[id]; ok && t != nil {
+		d.last = t
 		return t, nil
 	}
 	t := d.topic(id)
@@ -115,7 +150,7 @@ func (d *delta) ownTopic(id UUID) (*Topic, error) {
 		return nil, fmt.Errorf("there is no topic with id %v", id)
 	}
 	t = &Topic{Name: t.Name, ID: t.ID, Partitions: slices.Clone(t.Partitions)}
-	d.setTopic(t)
+	d.setTopic(topicKey{id, t.Name}, t)
 	return t, nil
 }
 
@@ -217,7 +252,12 @@ func (r *TopicRecord) apply(d *delta) error {
 	if t := d.topic(r.ID); t != nil {
 		return fmt.Errorf("topic %q has id %v already", t.Name, r.ID)
 	}
-	d.setTopic(&Topic{Name: r.Name, ID: r.ID})
+	if _, gone := d.topics[r.ID]; gone {
+		return fmt.Errorf("the topic with id %v was just removed, and an id is never used again", r.ID)
+	}
+	t := &Topic{Name: r.Name, ID: r.ID}
+	d.setTopic(topicKey{r.ID, r.Name}, t)
+	d.setName(r.Name, t)
 	return nil
 }
 
@@ -226,8 +266,8 @@ func (r *RemoveTopicRecord) apply(d *delta) error {
 	if t == nil {
 		return fmt.Errorf("there is no topic with id %v", r.ID)
 	}
-	d.setTopic(t)
-	d.names[t.Name], d.ids[t.ID] = nil, nil
+	d.setTopic(topicKey{t.ID, t.Name}, nil)
+	d.setName(t.Name, nil)
 	d.next.partitions -= len(t.Partitions)
 	clear(d.config(ConfigResource{ConfigTopic, t.Name}))
 	return nil

@@ -220,6 +220,19 @@ func BenchmarkTopic(b *testing.B) {
 	}
 }
 
+// BenchmarkApplyToAll is what a restart of a broker does: every partition gets another leader.
+func BenchmarkApplyToAll(b *testing.B) {
+	im := manyTopics(b, 10_000)
+	var records []Record
+	for t := range im.Topics {
+		records = append(records, &PartitionChangeRecord{Topic: t.ID, Leader: new(NoBroker)})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		apply(b, im, records...)
+	}
+}
+
 func BenchmarkDecodeImage(b *testing.B) {
 	enc := EncodeImage(nil, manyTopics(b, 10_000))
 	b.SetBytes(int64(len(enc)))
