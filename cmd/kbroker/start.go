@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime/debug"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,60 +27,89 @@ var nodeDefaults = map[string]string{
 	"log.dirs":  "kbroker-data",
 }
 
+// settingFlags are the flags that set settings, and the file that has some.
+type settingFlags struct {
+	options      []string
+	listen, data string
+}
+
+func (f *settingFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVarP(&f.options, "option", "o", nil, "a setting as KEY=VALUE; may be repeated")
+	cmd.Flags().StringVar(&f.listen, "listen", "", "HOST:PORT to serve clients on (listeners)")
+}
+
+func (f *settingFlags) addData(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", "", "the data directory (log.dirs)")
+}
+
+// sources are the settings of all places; args holds the file's name, if any.
+func (f *settingFlags) sources(args []string) config.Sources {
+	from := config.Sources{Defaults: maps.Clone(nodeDefaults), Environ: os.Environ(), Options: f.options}
+	if len(args) == 1 {
+		from.File = args[0]
+	}
+	if f.listen != "" {
+		from.Options = append(from.Options, "listeners=PLAINTEXT://"+f.listen)
+	}
+	if f.data != "" {
+		from.Options = append(from.Options, "log.dirs="+f.data)
+	}
+	return from
+}
+
 // startCommand is `kbroker start`.
 func startCommand() *cobra.Command {
-	var options []string
-	var listen, data string
+	var flags settingFlags
 	cmd := &cobra.Command{
 		Use:   "start [server.properties]",
 		Short: "Start a durable node",
 		Long: `Start a node on its data directory, making it at the first start.
 
-Settings are Kafka's, by strength: -o KEY=VALUE, environment (KAFKA_LISTENERS and so on), the file, defaults.`,
-		Args: cobra.MaximumNArgs(1),
+Settings are Kafka's, by strength: -o KEY=VALUE, environment (KAFKA_LISTENERS and so on), the file, defaults.
+See docs/configuration.md, or kbroker config show.`,
+		Example: `  kbroker start
+  kbroker start server.properties --data /var/lib/kbroker
+  kbroker start --listen 0.0.0.0:9092 -o num.partitions=3`,
+		Args: arguments(0, 1, "one file at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			from := config.Sources{Defaults: maps.Clone(nodeDefaults), Environ: os.Environ(), Options: options}
-			if len(args) == 1 {
-				from.File = args[0]
-			}
-			if listen != "" {
-				from.Options = append(from.Options, "listeners=PLAINTEXT://"+listen)
-			}
-			if data != "" {
-				from.Options = append(from.Options, "log.dirs="+data)
-			}
-			return serve(cmd.Context(), from, func(b *broker.Broker, logger *slog.Logger) {
+			n := node{from: flags.sources(args), level: slog.LevelInfo, listen: net.Listen}
+			return n.run(cmd.Context(), func(b *broker.Broker, logger *slog.Logger) {
 				logger.Info("ready", "event", "ready", "bootstrap", b.Addr().String())
 			})
 		},
 	}
-	cmd.Flags().StringArrayVarP(&options, "option", "o", nil, "a setting, KEY=VALUE; may be repeated")
-	cmd.Flags().StringVar(&listen, "listen", "", "HOST:PORT to serve clients on (listeners)")
-	cmd.Flags().StringVar(&data, "data", "", "the data directory (log.dirs)")
+	flags.add(cmd)
+	flags.addData(cmd)
 	return cmd
 }
 
 // stopLimit is how long an orderly stop may take.
 const stopLimit = time.Minute
 
-// serve runs a node until the context ends, calling ready when clients are served.
-func serve(ctx context.Context, from config.Sources, ready func(*broker.Broker, *slog.Logger)) error {
-	// The heap is small and buffers are pooled outside of it: fewer collections cost little memory.
-	debug.SetGCPercent(400)
-	loggers := config.NewLoggers(logHandler(), slog.LevelInfo)
+// gcPercent is how much the heap may grow between collections. It is small, since what is large is pooled: fewer
+// collections cost little memory. GOGC in the environment wins.
+const gcPercent = 400
+
+// node is a broker that this process runs.
+type node struct {
+	from   config.Sources
+	level  slog.Level
+	listen func(network, address string) (net.Listener, error)
+}
+
+// run serves clients until ctx ends, and calls ready when it begins to.
+func (n *node) run(ctx context.Context, ready func(*broker.Broker, *slog.Logger)) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	loggers := config.NewLoggers(logHandler(), n.level)
 	logger := loggers.Logger("kbroker")
-	settings, err := config.Load(from)
+	store, err := loadConfig(n.from)
 	if err != nil {
-		return &exitError{exitConfig, err}
+		return err
 	}
-	store, err := config.NewStore(settings)
-	if err != nil {
-		return &exitError{exitConfig, err}
-	}
-	for _, w := range settings.Warnings {
-		logger.Warn(w)
-	}
-	b, err := broker.Start(ctx, broker.Options{Config: store, FS: vfs.OS(), Listen: net.Listen, Loggers: loggers, Logger: logger})
+	sayWhatIsIgnored(logger, store.Settings())
+	b, err := broker.Start(ctx, broker.Options{Config: store, FS: vfs.OS(), Listen: n.listen, Loggers: loggers, Logger: logger})
 	if err != nil {
 		return &exitError{startCode(err), err}
 	}
@@ -96,57 +123,48 @@ func serve(ctx context.Context, from config.Sources, ready func(*broker.Broker, 
 	return nil
 }
 
-// startCode chooses the exit code of a start that failed.
-func startCode(err error) int {
-	var port *broker.PortError
-	var locked *vfs.LockedError
-	var path *fs.PathError
-	switch {
-	case errors.As(err, &locked), errors.As(err, &port) && errors.Is(err, syscall.EADDRINUSE):
-		return exitTaken
-	case errors.As(err, &port):
-		return exitConfig
-	case errors.As(err, &path):
-		return exitIO
+// loadConfig reads and checks the settings.
+func loadConfig(from config.Sources) (*config.Store, error) {
+	settings, err := config.Load(from)
+	if err != nil {
+		return nil, &exitError{exitConfig, err}
 	}
-	return exitInternal
+	store, err := config.NewStore(settings)
+	if err != nil {
+		return nil, &exitError{exitConfig, err}
+	}
+	return store, nil
 }
 
-// logHandler is text on a terminal and JSON otherwise.
+// sayWhatIsIgnored says once what was set and changes nothing: one line for each reason, so that a file of a Kafka
+// cluster does not fill the log.
+func sayWhatIsIgnored(logger *slog.Logger, settings *config.Settings) {
+	for _, w := range settings.Warnings {
+		logger.Warn(w, "event", "settings")
+	}
+	if unknown := settings.Unknown(); len(unknown) > 0 {
+		logger.Warn("these settings are not known and have no effect; look for a misspelling, or take them out",
+			"event", "settings", "settings", names(unknown))
+	}
+	if ignored := settings.WithoutEffect(); len(ignored) > 0 {
+		logger.Warn("these settings are accepted without effect; kbroker config check says why",
+			"event", "settings", "settings", names(ignored))
+	}
+}
+
+func names(settings []config.Setting) string {
+	var all []string
+	for _, s := range settings {
+		all = append(all, s.Name)
+	}
+	return strings.Join(all, " ")
+}
+
+// logHandler is text on a terminal and JSON otherwise. Loggers filter by level.
 func logHandler() slog.Handler {
+	all := &slog.HandlerOptions{Level: slog.LevelDebug - 4}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		return slog.NewTextHandler(os.Stderr, nil)
+		return slog.NewTextHandler(os.Stderr, all)
 	}
-	return slog.NewJSONHandler(os.Stderr, nil)
-}
-
-// devCommand is `kbroker dev`.
-func devCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "dev",
-		Short: "Start a node to try things with; its data is gone when it stops",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := os.MkdirTemp("", "kbroker-dev-")
-			if err != nil {
-				return &exitError{exitIO, err}
-			}
-			defer os.RemoveAll(dir)
-			from := config.Sources{Defaults: maps.Clone(nodeDefaults), Environ: os.Environ()}
-			from.Defaults["log.dirs"] = filepath.ToSlash(dir)
-			from.Defaults["kbroker.durability"] = "replicated"
-			return serve(cmd.Context(), from, func(b *broker.Broker, _ *slog.Logger) { greet(cmd, b) })
-		},
-	}
-}
-
-// greet prints what a newcomer needs and nothing else.
-func greet(cmd *cobra.Command, b *broker.Broker) {
-	address := b.Addr().String()
-	cmd.Printf("bootstrap  %s\n", address)
-	if h := b.HTTPAddr(); h != nil {
-		cmd.Printf("http       http://%s\n", h)
-	}
-	cmd.Printf("produce    echo hello | kbroker produce demo --bootstrap %s\n", address)
-	cmd.Printf("consume    kbroker consume demo --from start --bootstrap %s\n", address)
+	return slog.NewJSONHandler(os.Stderr, all)
 }

@@ -116,6 +116,9 @@ func TestErrors(t *testing.T) {
 	if _, err := Load(Sources{File: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
 	}
+	if s, err := Load(Sources{Environ: []string{"KBROKER_X=1"}}); err != nil || len(s.Unknown()) != 1 {
+		t.Errorf("an unknown variable gives %v", err)
+	}
 	if _, err := Load(Sources{Options: []string{"a"}}); err == nil || err.Error() != "-o a: write it as KEY=VALUE" {
 		t.Errorf("an option without a value gives %v", err)
 	}
@@ -196,7 +199,7 @@ func FuzzProperties(f *testing.F) {
 func TestEnvironment(t *testing.T) {
 	found, warnings := environment([]string{
 		"KAFKA_LOG_DIRS=/d", "KAFKA_A__B___C_D=1", "KAFKA_CFG_NUM_PARTITIONS=2", "KBROKER_DURABILITY=replicated", "CLUSTER_ID=x",
-		"KAFKA_HEAP_OPTS=-Xmx1G", "KAFKA_OPTS=", "KAFKA_VERSION=4", "PATH=/bin", "KAFKA_=x", "KAFKA",
+		"KAFKA_HEAP_OPTS=-Xmx1G", "KAFKA_OPTS=", "KAFKA_VERSION=4", "KBROKER_BOOTSTRAP=h:1", "PATH=/bin", "KAFKA_=x", "KAFKA",
 		"KAFKA_PORT=tcp://10.0.0.1:9092", "KAFKA_SERVICE_HOST=10.0.0.1", "KAFKA_SERVICE_PORT_CLIENT=9092", "KAFKA_PORT_9092_TCP_ADDR=10.0.0.1",
 		"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:9092,X://[::1]:1,Y://:2",
 	})

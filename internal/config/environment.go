@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// notSettings are variables of Kafka's images that are no settings: they steer the JVM or the start script.
+// notSettings are variables that are no settings: those of Kafka's images that steer the JVM or the start script, and
+// those of kbroker's own commands and tests.
 var notSettings = []string{
 	"KAFKA_VERSION", "KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS", "KAFKA_OPTS", "KAFKA_JMX_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS",
 	"KAFKA_GC_LOG_OPTS", "KAFKA_LOG4J_ROOT_LOGLEVEL", "KAFKA_LOG4J_LOGGERS", "KAFKA_TOOLS_LOG4J_LOGLEVEL",
-	"KAFKA_JMX_HOSTNAME",
+	"KAFKA_JMX_HOSTNAME", "KBROKER_BOOTSTRAP", "KBROKER_BINARY",
 }
 
 // variable is one setting from the environment.

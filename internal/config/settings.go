@@ -30,6 +30,7 @@ type Setting struct {
 	Origin string // such as server.properties:12, KAFKA_LISTENERS, -o, or default
 	Key    *Key   // nil: nobody knows it
 	scoped bool   // for one listener
+	env    bool   // from the environment
 }
 
 // Settings is everything that was set statically, each value checked by itself.
@@ -54,6 +55,9 @@ func Load(from Sources) (*Settings, error) {
 	s.Warnings = append(s.Warnings, warnings...)
 	for _, v := range variables {
 		s.set(v.key, v.value, v.name)
+		x := s.byName[v.key]
+		x.env = true
+		s.byName[v.key] = x
 	}
 	for _, o := range from.Options {
 		name, value, ok := strings.Cut(o, "=")
@@ -67,7 +71,7 @@ func Load(from Sources) (*Settings, error) {
 
 func (s *Settings) set(name, value, origin string) {
 	k, scoped := brokerKey(name)
-	s.byName[name] = Setting{name, value, origin, k, scoped}
+	s.byName[name] = Setting{Name: name, Value: value, Origin: origin, Key: k, scoped: scoped}
 }
 
 func (s *Settings) readFile(name string) error {
@@ -142,7 +146,8 @@ func (s *Settings) validate() error {
 func (x Setting) validate() error {
 	k := x.Key
 	if k == nil {
-		if strings.HasPrefix(x.Name, "kbroker.") {
+		// A variable may have been put there by and for others: it is listed as unknown.
+		if strings.HasPrefix(x.Name, "kbroker.") && !x.env {
 			return &SettingError{Setting: x, Err: fmt.Errorf("%s: kbroker has no such setting; see docs/configuration.md for those it has", x.Name)}
 		}
 		return nil

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log"
+)
+
+// logCommand is `kbroker log`.
+func logCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "log", Short: "Look into the files of a data directory"}
+	var o output
+	var options log.DumpOptions
+	dump := &cobra.Command{
+		Use: "dump FILE...", Short: "Print what files of a data directory hold", Args: arguments(1, 0, "at least one file"),
+		Long: `Print what files of a data directory hold, written by kbroker or by Kafka: segments, indexes, snapshots, checkpoints
+and the other small files. Nothing is changed, and a broker may be running.`,
+		Example: "  kbroker log dump --records kbroker-data/demo-0/*.log",
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			options.JSON = o.format == "json"
+			var all []error
+			for _, name := range files {
+				if err := log.Dump(cmd.OutOrStdout(), vfs.OS(), name, options); err != nil {
+					all = append(all, dumpError(err))
+				}
+			}
+			return errors.Join(all...)
+		},
+	}
+	o.add(dump)
+	dump.Flags().BoolVar(&options.Records, "records", false, "print the records of each batch too")
+	cmd.AddCommand(dump)
+	return cmd
+}
+
+func dumpError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &exitError{exitNotFound, err}
+	}
+	return err
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// produceFlags are those of `kbroker produce`.
+type produceFlags struct {
+	connection
+	output
+	input     string
+	key       string
+	hasKey    bool
+	separator string
+	headers   []string
+	partition int32
+	codec     string
+	acks      string
+}
+
+// produceCommand is `kbroker produce`.
+func produceCommand() *cobra.Command {
+	f := &produceFlags{}
+	cmd := &cobra.Command{
+		Use: "produce TOPIC", Short: "Write lines of the standard input to a topic", Args: arguments(1, 1, "one topic"),
+		Long: `Write each line of the standard input as a record. A topic that does not exist is created, if the broker allows it.
+
+With -i json a line is an object such as {"key":"k","value":"v","headers":[{"key":"h","value":"x"}],"timestamp":1700000000000},
+which is what consume -o json writes. With -o json the place of each record is printed.`,
+		Example: `  echo hello | kbroker produce demo
+  printf 'k1:v1\nk2:v2\n' | kbroker produce demo -K :
+  kbroker consume demo -e -o json | kbroker produce copy -i json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.hasKey = cmd.Flags().Changed("key")
+			return f.run(cmd, args[0])
+		},
+	}
+	f.connection.add(cmd)
+	f.output.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&f.input, "input", "i", "text", "text or json")
+	flags.StringVarP(&f.key, "key", "k", "", "the key of all records")
+	flags.StringVarP(&f.separator, "key-separator", "K", "", "what stands between key and value in a line")
+	flags.StringArrayVarP(&f.headers, "header", "H", nil, "a header of all records as KEY=VALUE; may be repeated")
+	flags.Int32VarP(&f.partition, "partition", "p", -1, "the partition; -1: by key, or any")
+	flags.StringVarP(&f.codec, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
+	flags.StringVar(&f.acks, "acks", "all", "who has a record before it counts as written: all, 1 (the leader) or 0")
+	return cmd
+}
+
+func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
+	reader, err := f.reader(cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	opts, err := f.options(topic)
+	if err != nil {
+		return err
+	}
+	client, err := f.open(cmd.Context(), opts...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	p := &production{client: client, out: bufio.NewWriter(cmd.OutOrStdout()), json: f.format == "json"}
+	return p.run(cmd.Context(), func() (*kgo.Record, error) {
+		r, err := reader.next()
+		if err != nil {
+			return nil, err
+		}
+		return r, f.complete(r)
+	})
+}
+
+func (f *produceFlags) reader(in io.Reader) (*lineReader, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.input != "text" && f.input != "json" {
+		return nil, &exitError{exitUsage, fmt.Errorf("-i %s: write text or json", f.input)}
+	}
+	if f.separator != "" && (f.input == "json" || f.hasKey) {
+		return nil, &exitError{exitUsage, errors.New("-K finds keys in lines of text: leave out -i json and -k")}
+	}
+	r := newLineReader(in)
+	r.json, r.separator = f.input == "json", f.separator
+	return r, nil
+}
+
+// complete adds what the flags say about all records.
+func (f *produceFlags) complete(r *kgo.Record) error {
+	if f.hasKey {
+		r.Key = []byte(f.key)
+	}
+	for _, h := range f.headers {
+		key, value, ok := strings.Cut(h, "=")
+		if !ok {
+			return &exitError{exitUsage, fmt.Errorf("-H %s: write it as KEY=VALUE", h)}
+		}
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
+	}
+	r.Partition = max(f.partition, 0)
+	return nil
+}
+
+// deliveryTimeout is how long one record may take to be acknowledged, with all retries.
+const deliveryTimeout = 30 * time.Second
+
+func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
+	codecs := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
+		"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}
+	codec, ok := codecs[f.codec]
+	if !ok {
+		return nil, &exitError{exitUsage, fmt.Errorf("-z %s: write none, gzip, snappy, lz4 or zstd", f.codec)}
+	}
+	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(),
+		kgo.RecordDeliveryTimeout(deliveryTimeout)}
+	switch f.acks {
+	case "all":
+	case "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	case "0":
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	default:
+		return nil, &exitError{exitUsage, fmt.Errorf("--acks %s: write all, 1 or 0", f.acks)}
+	}
+	if f.partition >= 0 {
+		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	}
+	return opts, nil
+}
+
+// production writes records and keeps the first error.
+type production struct {
+	client *kgo.Client
+	json   bool
+
+	mu  sync.Mutex // guards what follows: records are acknowledged on the client's goroutines
+	out *bufio.Writer
+	err error
+}
+
+// run writes what next returns until io.EOF, and waits until everything is acknowledged.
+func (p *production) run(ctx context.Context, next func() (*kgo.Record, error)) error {
+	var read error
+	for p.failure() == nil && ctx.Err() == nil {
+		r, err := next()
+		if err != nil {
+			read = err
+			break
+		}
+		p.client.Produce(ctx, r, p.acknowledged) // waits while too much is under way
+	}
+	if errors.Is(read, io.EOF) {
+		read = nil
+	}
+	flushed := p.client.Flush(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return errors.Join(p.err, read)
+	}
+	return errors.Join(read, flushed, ctx.Err(), p.out.Flush())
+}
+
+func (p *production) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *production) acknowledged(r *kgo.Record, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		if p.err == nil {
+			p.err = fmt.Errorf("writing to topic %s: %w", r.Topic, err)
+		}
+		return
+	}
+	if p.json {
+		line, _ := json.Marshal(jsonRecord{Topic: r.Topic, Partition: &r.Partition, Offset: &r.Offset}) // has no value that could fail
+		p.out.Write(append(line, '\n'))                                                                 //nolint:errcheck // Flush says
+	}
+}
