@@ -95,6 +95,7 @@ func (d *Dir) scan() ([]DirName, error) {
 		}
 		name, err := ParseDirName(e.Name())
 		switch {
+		case err != nil && strings.HasPrefix(e.Name(), "kbroker-"): // of other parts of kbroker, such as the controller's
 		case err != nil || name.Topic == clusterMetadataTopic:
 			d.m.logger.Warn("a directory in the data directory is not that of a log, and is left alone", "dir", d.path, "name", e.Name())
 		case name.Kind == DirDelete:

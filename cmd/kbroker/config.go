@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,7 +33,9 @@ func configShowCommand() *cobra.Command {
 				origins[s.Name] = s.Origin
 			}
 			var rows [][]string
-			for _, e := range store.DescribeBroker(nil) {
+			entries := store.DescribeBroker(nil)
+			slices.SortFunc(entries, func(a, b config.Entry) int { return cmp.Compare(a.Name, b.Name) })
+			for _, e := range entries {
 				origin, set := origins[e.Name]
 				if !set {
 					origin = "Kafka's default"
@@ -110,6 +114,7 @@ func printClasses(cmd *cobra.Command, settings *config.Settings) {
 	}
 	none := func(config.Setting) string { return "" }
 	list("works", settings.Working(), none)
+	list("refused", settings.Refused(), func(s config.Setting) string { return s.Key.Note })
 	list("accepted without effect", settings.WithoutEffect(), func(s config.Setting) string { return s.Key.Note })
 	list("unknown", settings.Unknown(), none)
 	for _, w := range settings.Warnings {

@@ -167,7 +167,7 @@ func (c *consumption) look(ctx context.Context, a *kadm.Client, f *consumeFlags,
 		err = topics[c.topic].Err
 	}
 	if err != nil {
-		return fmt.Errorf("reading topic %s: %w", c.topic, err)
+		return topicError("reading", c.topic, err, "")
 	}
 	c.starts = map[int32]kgo.Offset{}
 	for _, p := range topics[c.topic].Partitions {

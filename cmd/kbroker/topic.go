@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,6 +79,9 @@ func parseSettings(settings []string) (map[string]*string, error) {
 
 // topicError says what failed with which topic. The broker's own words are better than the error's.
 func topicError(doing, name string, err error, message string) error {
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		message = "there is no such topic"
+	}
 	if message == "" {
 		return fmt.Errorf("%s topic %s: %w", doing, name, err)
 	}
@@ -112,7 +116,7 @@ func topicListCommand(c *connection) *cobra.Command {
 				}
 				list, rows := []topicSummary{}, [][]string{}
 				for _, t := range topics.Sorted() {
-					s := topicSummary{t.Topic, t.ID.String(), len(t.Partitions), t.Partitions.NumReplicas(), t.IsInternal}
+					s := topicSummary{t.Topic, topicID(t.ID), len(t.Partitions), t.Partitions.NumReplicas(), t.IsInternal}
 					list = append(list, s)
 					rows = append(rows, []string{s.Name, strconv.Itoa(s.Partitions), strconv.Itoa(s.Replicas)})
 				}
@@ -124,6 +128,9 @@ func topicListCommand(c *connection) *cobra.Command {
 	cmd.Flags().BoolVar(&internal, "internal", false, "list internal topics too")
 	return cmd
 }
+
+// topicID is a topic's id in the text form that Kafka's tools print (rule 0.4.1).
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // topicSummary is a topic in a list.
 type topicSummary struct {
@@ -244,7 +251,7 @@ func describeTopics(ctx context.Context, a *kadm.Client, names []string) ([]topi
 	}
 	var all []topicDescription
 	for _, t := range topics.Sorted() {
-		d := topicDescription{Name: t.Topic, ID: t.ID.String(), Config: map[string]string{}}
+		d := topicDescription{Name: t.Topic, ID: topicID(t.ID), Config: map[string]string{}}
 		for _, p := range t.Partitions.Sorted() {
 			start, _ := starts.Lookup(t.Topic, p.Partition)
 			end, _ := ends.Lookup(t.Topic, p.Partition)

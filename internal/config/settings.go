@@ -40,7 +40,8 @@ type Settings struct {
 	Warnings []string
 }
 
-// Load reads all sources. Its error joins one *SettingError for each bad value, so that all are seen at once.
+// Load reads all sources. Its error joins one *SettingError for each bad value, so that all are seen at once; the
+// Settings are there then too, for those who want to look at them.
 func Load(from Sources) (*Settings, error) {
 	s := &Settings{byName: map[string]Setting{}}
 	for name, value := range from.Defaults {
@@ -108,8 +109,19 @@ func (s *Settings) Unknown() []Setting {
 // WithoutEffect returns the settings that are accepted and change nothing.
 func (s *Settings) WithoutEffect() []Setting {
 	return s.filter(func(x Setting) bool {
-		return x.Key != nil && x.Origin != "default" && (x.Key.Class == Ignored || x.Key.Class == Refused || x.scoped)
+		return x.Key != nil && x.Origin != "default" && (x.Key.Class != Works || x.scoped) && !x.refused()
 	})
+}
+
+// Refused returns the settings that ask for what kbroker cannot do. Load fails where there are some.
+func (s *Settings) Refused() []Setting { return s.filter(Setting.refused) }
+
+func (x Setting) refused() bool {
+	if x.Key == nil {
+		return false
+	}
+	shown, err := x.Key.Parse(x.Value)
+	return err == nil && x.Key.refuses(shown)
 }
 
 // Working returns the settings that kbroker acts upon.
@@ -155,11 +167,10 @@ func (x Setting) validate() error {
 	if k.Dynamic {
 		return &SettingError{Setting: x, Err: fmt.Errorf("%s: can only be set at run time, not in a file", x.Name)}
 	}
-	shown, err := k.Parse(x.Value)
-	if err != nil {
+	if _, err := k.Parse(x.Value); err != nil {
 		return &SettingError{Setting: x, Err: err}
 	}
-	if k.refuses(shown) {
+	if x.refused() {
 		return &SettingError{Setting: x, Refused: true, Err: fmt.Errorf("%s=%s: %s", x.Name, x.Value, k.Note)}
 	}
 	return nil
