@@ -209,13 +209,13 @@ func (q *fetchRequest) trailer(cur cursor) {
 }
 
 // mayRead reports whether the request may read a topic; a follower needs CLUSTER_ACTION instead (rule 6.2.1).
-func (c *connection) mayRead(q *fetchRequest, topic string) bool {
-	d := c.svc.deps
-	r := acl.Request{Principal: c.session.Principal, Host: c.session.RemoteHost, Operation: acl.Read, Resource: acl.Topic, Name: topic}
-	if q.replicaID >= 0 {
-		r.Operation, r.Resource, r.Name = acl.ClusterAction, acl.Cluster, acl.ClusterName
+func (r *fetchReply) mayRead(topic string) bool {
+	who := &r.conn.session
+	r.ask = acl.Request{Principal: who.Principal, Host: who.RemoteHost, Operation: acl.Read, Resource: acl.Topic, Name: topic}
+	if r.q.replicaID >= 0 {
+		r.ask.Operation, r.ask.Resource, r.ask.Name = acl.ClusterAction, acl.Cluster, acl.ClusterName
 	}
-	return d.Authorizer.Allowed(&r)
+	return r.svc.deps.Authorizer.Allowed(&r.ask)
 }
 
 // resolve finds the partition of a row, again if what was found is no longer served. It returns the row's error when
@@ -231,7 +231,7 @@ func (r *fetchReply) resolve(row *fetchRow) error {
 	if t.name == "" {
 		return kerr.UnknownTopicID
 	}
-	if row.denied = !r.conn.mayRead(&r.q, t.name); row.denied {
+	if row.denied = !r.mayRead(t.name); row.denied {
 		return kerr.TopicAuthorizationFailed
 	}
 	var p *replica.Partition

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/replica"
 	"github.com/kbroker/kbroker/wire"
@@ -34,6 +35,7 @@ type fetchReply struct {
 	deadline time.Time
 	watching bool // the rows of own are watched
 	ready    []*replica.Watch
+	ask      acl.Request // reused, so that a question to the authorizer allocates nothing
 }
 
 // rowResult is a row and what its partition answered.

@@ -135,7 +135,7 @@ func (c *connection) produceTopic(cur *cursor, r *produceReply, version int16) (
 		copy(id[:], cur.take(16))
 		t := d.Metadata.Load().TopicByID(id)
 		// An unknown id is answered as such, whoever asks: there is no name to authorize.
-		return nil, id, t == nil || c.mayWrite(t.Name)
+		return nil, id, t == nil || c.allowed(acl.Write, acl.Topic, t.Name)
 	}
 	from := len(r.names)
 	r.names = append(r.names, cur.required()...)
@@ -143,18 +143,12 @@ func (c *connection) produceTopic(cur *cursor, r *produceReply, version int16) (
 	return name, id, c.mayWriteBytes(name)
 }
 
-func (c *connection) mayWrite(topic string) bool {
-	return c.svc.deps.Authorizer.Allowed(&acl.Request{
-		Principal: c.session.Principal, Host: c.session.RemoteHost, Operation: acl.Write, Resource: acl.Topic, Name: topic,
-	})
-}
-
 // mayWriteBytes asks with a name that is not a string yet. Without an authorizer the answer costs no allocation.
 func (c *connection) mayWriteBytes(topic []byte) bool {
 	if _, all := c.svc.deps.Authorizer.(acl.AllowAll); all {
 		return true
 	}
-	return c.mayWrite(string(topic))
+	return c.allowed(acl.Write, acl.Topic, string(topic))
 }
 
 // refusesTransactional returns the error of the whole request when one of its batches is transactional and may not be
@@ -174,7 +168,7 @@ func (c *connection) refusesTransactional(txnID []byte, cur cursor, version int1
 			if len(b) < record.HeaderSize || b.Magic() != 2 || !b.IsTransactional() {
 				continue
 			}
-			if txnID == nil || !c.svc.deps.allowed(&Context{Session: &c.session}, acl.Write, acl.TransactionalID, string(txnID)) {
+			if txnID == nil || !c.allowed(acl.Write, acl.TransactionalID, string(txnID)) {
 				return kerr.TransactionalIDAuthorizationFailed
 			}
 			if pid >= 0 && b.ProducerID() != pid {

@@ -169,8 +169,13 @@ func (r *produceReply) appendRow(e *encoder, t *produceTopic, row *produceRow, h
 
 // appendRecordErrors encodes record_errors and error_message (rule 2.4.11).
 func appendRecordErrors(e *encoder, err error) {
+	if err == nil { // before anything is declared that errors.As would make escape
+		e.array(0)
+		e.nullable("")
+		return
+	}
 	var re *record.Error
-	if err == nil || !errors.As(err, &re) {
+	if !errors.As(err, &re) {
 		e.array(0)
 		e.nullable(produceMessage(err))
 		return
@@ -187,7 +192,7 @@ func appendRecordErrors(e *encoder, err error) {
 // produceMessage is the text of an error that is more than its code, such as a full disk; empty for the others.
 func produceMessage(err error) string {
 	var k *kerr.Error
-	if err == nil || !errors.As(err, &k) || err == error(k) {
+	if !errors.As(err, &k) || err == error(k) {
 		return ""
 	}
 	return err.Error()

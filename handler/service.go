@@ -68,6 +68,13 @@ type connection struct {
 	started []*produceReply
 	staged  []*replica.Partition
 	scratch record.Scratch
+	ask     acl.Request // reused, so that a question to the authorizer allocates nothing
+}
+
+// allowed asks the authorizer one question on the connection's reader. It is not for stage two.
+func (c *connection) allowed(op acl.Operation, res acl.ResourceType, name string) bool {
+	c.ask = acl.Request{Principal: c.session.Principal, Host: c.session.RemoteHost, Operation: op, Resource: res, Name: name}
+	return c.svc.deps.Authorizer.Allowed(&c.ask)
 }
 
 // Connect implements wire.Service.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"io"
 
 	"github.com/kbroker/kbroker/internal/vfs"
 )
@@ -59,8 +60,8 @@ func (o *Out) size() int64 {
 	return n
 }
 
-// reset drops everything collected, releasing the sections.
-func (o *Out) reset() {
+// Reset drops everything collected, releasing the sections.
+func (o *Out) Reset() {
 	for i := range o.sections {
 		o.sections[i].s.Pin.Release()
 		o.sections[i] = placed{}
@@ -79,4 +80,23 @@ const apiVersions = 18
 
 func headerOf(h *Header) replyHeader {
 	return replyHeader{h.CorrelationID, h.Flexible && h.Key != apiVersions}
+}
+
+// CopyTo writes everything collected to w, copying the sections, and releases it. Connections do better; this is for
+// callers without one.
+func (o *Out) CopyTo(w io.Writer) error {
+	defer o.Reset()
+	at := 0
+	for i := range o.sections {
+		p := &o.sections[i]
+		if _, err := w.Write(o.B[at:p.at]); err != nil {
+			return err
+		}
+		at = p.at
+		if _, err := io.Copy(w, io.NewSectionReader(p.s.File, p.s.Off, p.s.N)); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(o.B[at:])
+	return err
 }

@@ -117,7 +117,7 @@ func (q *queue) pop() (pending, bool) {
 // abandon releases everything after a failed write and closes the connection. running stays set: nobody may write.
 func (q *queue) abandon() {
 	q.c.close()
-	q.out.reset()
+	q.out.Reset()
 	q.mu.Lock()
 	for _, p := range q.items[q.head:] {
 		p.reply.Release()
@@ -163,7 +163,7 @@ func (q *queue) write() error {
 	q.c.writing.Store(true)
 	err := q.c.sock.write(q.c, &q.out)
 	q.c.writing.Store(false)
-	q.out.reset()
+	q.out.Reset()
 	if cap(q.out.B) > maxEncoded {
 		q.shrink()
 	}

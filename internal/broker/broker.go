@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kbroker/kbroker/controller"
@@ -54,6 +55,7 @@ type Broker struct {
 	epoch       int64 // of this broker's registration
 	listeners   []boundListener
 	health      health
+	dataLimits  atomic.Pointer[handler.Limits]
 
 	applyMu sync.Mutex      // serializes what follows images
 	applied *metadata.Image // nil until the logs are loaded

@@ -92,6 +92,7 @@ func (b *Broker) reconfigure(prev, next *metadata.Image) {
 		if _, err := b.o.Config.Update(next.Config(own), next.Config(all)); err != nil {
 			b.logger.Warn("dynamic broker settings", "err", err)
 		}
+		b.limitData()
 	}
 	follow := func(r metadata.ConfigResource) bool {
 		if r.Type == topicResource && (everything || !maps.Equal(prev.Config(r), next.Config(r))) {

@@ -184,6 +184,7 @@ func advertised(l *boundListener, cfg *config.Broker) metadata.Listener {
 
 // serve starts answering on the client listeners.
 func (b *Broker) serve(context.Context) error {
+	b.limitData()
 	b.service = handler.NewService(b.deps())
 	b.server = wire.NewServer(b.service, limits(b.o.Config.Broker()), b.logger)
 	for _, l := range b.listeners {
@@ -194,6 +195,15 @@ func (b *Broker) serve(context.Context) error {
 
 // fetchSessionAge is Kafka's min.incremental.fetch.session.eviction.ms, a constant there too.
 const fetchSessionAge = 2 * time.Minute
+
+// limitData makes the data path obey the settings as they are now. They are kept ready: the data path asks with every
+// request.
+func (b *Broker) limitData() {
+	c := b.o.Config.Broker()
+	b.dataLimits.Store(&handler.Limits{
+		FetchMaxBytes: c.Limits.FetchMaxBytes, FetchSessionSlots: c.Limits.FetchSessions, FetchSessionAge: fetchSessionAge,
+	})
+}
 
 // deps is what handlers may touch.
 func (b *Broker) deps() *handler.Deps {
@@ -209,11 +219,8 @@ func (b *Broker) deps() *handler.Deps {
 		Config:     b.o.Config,
 		Loggers:    b.o.Loggers,
 		Features:   supportedFeatures,
-		Limits: func() *handler.Limits {
-			c := b.o.Config.Broker()
-			return &handler.Limits{FetchMaxBytes: c.Limits.FetchMaxBytes, FetchSessionSlots: c.Limits.FetchSessions, FetchSessionAge: fetchSessionAge}
-		},
-		Logger: b.logger,
+		Limits:     b.dataLimits.Load,
+		Logger:     b.logger,
 	}
 }
 

@@ -1,0 +1,256 @@
+package handler
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/log"
+	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/metadata"
+	"github.com/kbroker/kbroker/wire"
+)
+
+// TestProduceFetchVersions produces and fetches with every version, in both durabilities: the bytes come back as they
+// went in but for base offset and leader epoch (T039).
+func TestProduceFetchVersions(t *testing.T) {
+	for _, durability := range []log.Durability{log.Replicated, log.Fsync} {
+		t.Run(durability.String(), func(t *testing.T) {
+			n := newDataNode(t, durability)
+			id := n.topic("t", 1)
+			c := n.connect()
+			offset := int64(0)
+			for v := int16(3); v <= 13; v++ {
+				b := batch(t, 3, record.BuilderOptions{})
+				resp := c.ask(produceTo(v, "t", id, 0, -1, bytes.Clone(b))).(*kmsg.ProduceResponse)
+				row := resp.Topics[0].Partitions[0]
+				if row.ErrorCode != 0 || row.BaseOffset != offset || row.LogAppendTime != -1 {
+					t.Fatalf("produce v%d: %+v, want base offset %d", v, row, offset)
+				}
+				for fv := int16(4); fv <= 18; fv++ {
+					f := c.ask(fetchFrom(fv, "t", id, 1, offset)).(*kmsg.FetchResponse)
+					p := f.Topics[0].Partitions[0]
+					if p.ErrorCode != 0 || p.HighWatermark != offset+3 || p.LastStableOffset != offset+3 {
+						t.Fatalf("fetch v%d: %+v", fv, p)
+					}
+					if got := p.RecordBatches; baseOffset(got) != offset || !bytes.Equal(got[16:], b[16:]) || !bytes.Equal(got[8:12], b[8:12]) {
+						t.Fatalf("fetch v%d returns other bytes", fv)
+					}
+				}
+				offset += 3
+			}
+		})
+	}
+}
+
+// TestSession follows a fetch session through its life (T084 to T088, rule 6.5).
+func TestSession(t *testing.T) {
+	n := newDataNode(t, log.Replicated)
+	id := n.topic("t", 3)
+	c := n.connect()
+	poll := func(session, epoch int32, offsets map[int32]int64) *kmsg.FetchResponse {
+		q := fetchFrom(12, "t", id, 0, 0)
+		q.Topics = nil
+		if len(offsets) > 0 {
+			x := kmsg.NewFetchRequestTopic()
+			x.Topic = "t"
+			for i, o := range offsets {
+				p := kmsg.NewFetchRequestTopicPartition()
+				p.Partition, p.FetchOffset, p.PartitionMaxBytes = i, o, 1<<20
+				x.Partitions = append(x.Partitions, p)
+			}
+			q.Topics = append(q.Topics, x)
+		}
+		q.SessionID, q.SessionEpoch = session, epoch
+		return c.ask(q).(*kmsg.FetchResponse)
+	}
+	first := poll(0, 0, map[int32]int64{0: 0, 1: 0, 2: 0})
+	if first.SessionID == 0 || len(first.Topics) != 1 || len(first.Topics[0].Partitions) != 3 {
+		t.Fatalf("the first answer is not whole: %+v", first)
+	}
+	s := first.SessionID
+	if r := poll(s, 1, nil); len(r.Topics) != 0 || r.SessionID != s || r.ErrorCode != 0 {
+		t.Errorf("nothing changed and %+v was answered", r.Topics)
+	}
+	c.ask(produceTo(9, "t", id, 1, 1, batch(t, 2, record.BuilderOptions{})))
+	r := poll(s, 2, nil)
+	if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 || r.Topics[0].Partitions[0].Partition != 1 {
+		t.Fatalf("after an append to partition 1: %+v", r.Topics)
+	}
+	// The client has read it.
+	if r := poll(s, 3, map[int32]int64{1: 2}); len(r.Topics) != 0 {
+		t.Errorf("nothing is new, but %+v", r.Topics)
+	}
+	if r := poll(s, 3, nil); r.ErrorCode != kerr.InvalidFetchSessionEpoch.Code || r.SessionID != 0 {
+		t.Errorf("wrong epoch: %d, session %d (T085)", r.ErrorCode, r.SessionID)
+	}
+	if r := poll(s+1, 1, nil); r.ErrorCode != kerr.FetchSessionIDNotFound.Code {
+		t.Errorf("unknown session: %d (T085)", r.ErrorCode)
+	}
+	q := fetchFrom(13, "t", id, 0, 0)
+	q.Topics, q.SessionID, q.SessionEpoch = nil, s, 4
+	if r := c.ask(q).(*kmsg.FetchResponse); r.ErrorCode != kerr.FetchSessionTopicIDError.Code {
+		t.Errorf("a session by names used by ids: %d (T085)", r.ErrorCode)
+	}
+	// T087: an error is in every answer until it goes away.
+	n.apply(&metadata.RemoveTopicRecord{ID: id})
+	for epoch := int32(4); epoch < 6; epoch++ {
+		r := poll(s, epoch, nil)
+		if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 3 || r.Topics[0].Partitions[0].ErrorCode != kerr.UnknownTopicOrPartition.Code {
+			t.Fatalf("after deletion: %+v", r.Topics)
+		}
+	}
+	n.topic("t", 3)
+	if r := poll(s, 6, nil); len(r.Topics) != 1 || r.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Errorf("after re-creation: %+v", r.Topics)
+	}
+	// T086: forgetting all partitions ends the session.
+	q = fetchFrom(12, "t", id, 0, 0)
+	q.Topics, q.SessionID, q.SessionEpoch = nil, s, 7
+	q.ForgottenTopics = []kmsg.FetchRequestForgottenTopic{{Topic: "t", Partitions: []int32{0, 1, 2}}}
+	if r := c.ask(q).(*kmsg.FetchResponse); r.SessionID != 0 || n.service.sessions.len() != 0 {
+		t.Errorf("session %d is left after everything was forgotten", r.SessionID)
+	}
+}
+
+// TestSessionSlots: the fifth session of a young four is refused, and an old one makes way (rule 6.5.11).
+func TestSessionSlots(t *testing.T) {
+	n := newDataNode(t, log.Replicated)
+	id := n.topic("t", 1)
+	c := n.connect()
+	open := func() int32 {
+		q := fetchFrom(12, "t", id, 1, 0)
+		q.SessionEpoch = 0
+		return c.ask(q).(*kmsg.FetchResponse).SessionID
+	}
+	for range 4 {
+		if open() == 0 {
+			t.Fatal("no session although there are slots")
+		}
+	}
+	if open() != 0 {
+		t.Fatal("a session beyond the slots")
+	}
+	for _, s := range n.service.sessions.byID {
+		s.used = s.used.Add(-time.Hour)
+		break
+	}
+	if open() == 0 {
+		t.Fatal("an unused session does not make way")
+	}
+}
+
+// TestParkedFetch: a fetch that waits is answered by the append, and by the end of its time (T080, T082).
+func TestParkedFetch(t *testing.T) {
+	n := newDataNode(t, log.Fsync)
+	id := n.topic("t", 2)
+	c, producer := n.connect(), n.connect()
+	q := fetchFrom(13, "t", id, 2, 0)
+	q.MaxWaitMillis = 60_000
+	r, err := c.start(q)
+	if err != nil || r.Done() {
+		t.Fatalf("a fetch at the end is answered at once, err=%v", err)
+	}
+	done := make(chan *kmsg.FetchResponse)
+	go func() { done <- c.finish(q, r).(*kmsg.FetchResponse) }()
+	producer.ask(produceTo(9, "t", id, 1, -1, batch(t, 1, record.BuilderOptions{})))
+	f := <-done
+	if len(f.Topics[0].Partitions[1].RecordBatches) == 0 {
+		t.Fatalf("woken without records: %+v", f.Topics)
+	}
+	q = fetchFrom(13, "t", id, 1, 0)
+	q.MaxWaitMillis = 1
+	if f := c.ask(q).(*kmsg.FetchResponse); f.Topics[0].Partitions[0].ErrorCode != 0 || f.Topics[0].Partitions[0].HighWatermark != 0 {
+		t.Errorf("at the end of its time: %+v", f.Topics)
+	}
+	// The client hangs up.
+	q.MaxWaitMillis = 60_000
+	if r, err = c.start(q); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	close(stop)
+	r.Wait(stop)
+	r.Release()
+}
+
+// startReused starts a request whose body is encoded already.
+func startReused(t testing.TB, c *client, h *wire.Header, body []byte) wire.Reply {
+	r, err := c.Start(h, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestSteadyStateAllocations: Produce and Fetch allocate nothing per request, and a poll of 1,000 unchanged partitions
+// nothing per partition and encodes none of them (must-show 10 of the durable log).
+func TestSteadyStateAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	n := newDataNode(t, log.Replicated)
+	id := n.topic("t", 1000)
+	c := n.connect()
+	produce := produceTo(9, "t", id, 0, 1, batch(t, 10, record.BuilderOptions{}))
+	body := produce.AppendTo(nil)
+	fresh := bytes.Clone(body)
+	h := &wire.Header{Key: keyProduce, Version: 9, Flexible: true}
+	var out wire.Out
+	one := func() {
+		copy(body, fresh) // the log patches offsets into it
+		r := startReused(t, c, h, body)
+		if p := r.(*produceReply); !p.Done() || p.rows[0].err != nil {
+			t.Fatalf("not done, or %v", p.rows[0].err)
+		}
+		r.Append(&out)
+		r.Release()
+		out.B = out.B[:0]
+	}
+	if a := testing.AllocsPerRun(2000, one); a >= 1 {
+		t.Errorf("Produce: %v allocations per request", a)
+	}
+	fetch := fetchFrom(12, "t", id, 1, 0)
+	fh := &wire.Header{Key: keyFetch, Version: 12, Flexible: true}
+	fbody := fetch.AppendTo(nil)
+	if a := testing.AllocsPerRun(1000, func() {
+		r := startReused(t, c, fh, fbody)
+		r.Append(&out)
+		r.Release()
+		out.Reset()
+	}); a >= 1 {
+		t.Errorf("Fetch without a session: %v allocations per request", a)
+	}
+	full := fetchFrom(12, "t", id, 1000, 0)
+	full.SessionEpoch = 0
+	full.Topics[0].Partitions = full.Topics[0].Partitions[1:] // partition 0 has data
+	session := c.ask(full).(*kmsg.FetchResponse).SessionID
+	poll := kmsg.NewPtrFetchRequest()
+	poll.SetVersion(12)
+	poll.MinBytes, poll.MaxBytes, poll.SessionID = 1, 1<<20, session
+	epoch := int32(0)
+	pbody := poll.AppendTo(nil)
+	if a := testing.AllocsPerRun(1000, func() {
+		epoch++
+		poll.SessionEpoch = epoch
+		pbody = poll.AppendTo(pbody[:0])
+		r := startReused(t, c, fh, pbody)
+		r.Append(&out)
+		r.Release()
+		if len(out.B) > 20 {
+			t.Fatalf("%d bytes for a poll without changes", len(out.B))
+		}
+		out.Reset()
+	}); a >= 1 {
+		t.Errorf("poll of 999 unchanged partitions: %v allocations", a)
+	}
+	if looked := len(n.service.sessions.get(session).active); looked != 0 {
+		t.Errorf("%d unchanged partitions are looked at", looked)
+	}
+}
