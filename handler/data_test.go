@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
@@ -195,7 +196,7 @@ func TestSteadyStateAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	n := newDataNode(t, log.Replicated)
+	n := newDataNodeOn(t, vfs.OS(), t.TempDir(), log.Replicated) // the disk in memory copies what is written to it
 	id := n.topic("t", 1000)
 	c := n.connect()
 	produce := produceTo(9, "t", id, 0, 1, batch(t, 10, record.BuilderOptions{}))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/internal/simfs"
+	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
@@ -33,9 +34,13 @@ type dataNode struct {
 }
 
 func newDataNode(t testing.TB, durability log.Durability) *dataNode {
+	return newDataNodeOn(t, simfs.New(), "/data", durability)
+}
+
+func newDataNodeOn(t testing.TB, fsys vfs.FS, dir string, durability log.Durability) *dataNode {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	logs, err := log.Open(log.Options{FS: simfs.New(), Dirs: []string{"/data"}, Logger: logger, ClusterID: clusterID, NodeID: 1})
+	logs, err := log.Open(log.Options{FS: fsys, Dirs: []string{dir}, Logger: logger, ClusterID: clusterID, NodeID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
