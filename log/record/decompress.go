@@ -56,9 +56,9 @@ type decompressor interface {
 	release()
 }
 
-// maxKept is the largest buffer, in bytes, that a pooled decompressor keeps for its next payload. A block of a client
-// with default settings fits.
-const maxKept = 256 << 10
+// maxKept is the largest buffer, in bytes, that a pooled decompressor keeps for its next payload: the largest block of
+// LZ4, which franz-go's frames declare. What a buffer never held costs no memory.
+const maxKept = 4 << 20
 
 // windowSize is the length of the window through which decompressed records are seen. Records that fit, nearly all, are
 // read like those of an uncompressed batch; longer ones field by field.

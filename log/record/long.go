@@ -10,8 +10,9 @@ type longRecord struct {
 
 // number reads a varint of at most 32 bits.
 func (l *longRecord) number() int64 {
+	at := l.s.pos
 	v, ok := l.s.varint()
-	l.ok = l.ok && ok && v == int64(int32(v))
+	l.ok = l.ok && ok && v == int64(int32(v)) && l.s.pos-at <= maxVarint32
 	return v
 }
 

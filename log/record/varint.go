@@ -32,14 +32,18 @@ func varint(b []byte, p int) (int64, int) {
 	return 0, bad
 }
 
-// varint32 is varint for the fields that Kafka reads as 32 bits: lengths, counts and offset deltas.
+// varint32 is varint for the fields that Kafka reads as 32 bits: lengths, counts and offset deltas. Such a varint has at
+// most five bytes, of which no reader of Kafka's takes more.
 func varint32(b []byte, p int) (int, int) {
-	v, p := varint(b, p)
-	if v != int64(int32(v)) {
+	v, q := varint(b, p)
+	if v != int64(int32(v)) || q-p > maxVarint32 {
 		return 0, bad
 	}
-	return int(v), p
+	return int(v), q
 }
+
+// maxVarint32 is the length of the longest varint of 32 bits.
+const maxVarint32 = 5
 
 // zigzag turns an unsigned varint's value into the signed one it stands for.
 func zigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }

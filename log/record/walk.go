@@ -187,9 +187,6 @@ func recordEnd(b []byte, p int) (end int, what string) {
 	return q + length, ""
 }
 
-// maxVarint32 is the length of the longest varint of 32 bits.
-const maxVarint32 = 5
-
 // parseRecord reads the record from p to the end of b. what says why it cannot be one.
 func parseRecord(b []byte, p int) (timestampDelta int64, offsetDelta int32, hasKey bool, what string) {
 	_, p = varint32(b, p) // the length, which recordEnd has read

@@ -13,12 +13,20 @@ import (
 // back further (Java's producer at levels 20 to 22) are decoded whole when they are small, as nearly all are.
 const maxZstdWindow = 8 << 20
 
+// smallZstd is the size up to which payloads are decoded whole whatever their window, in bytes: two blocks, as the
+// batches of a client with default settings have. It is faster, and spares the stream's window.
+const smallZstd = 2 * zstdBlock
+
+// zstdBlock is the most bytes that any block of zstd decodes to.
+const zstdBlock = 128 << 10
+
 // zstdReader decompresses zstd frames (RFC 8878), one or several after each other.
 type zstdReader struct {
 	src   bytes.Reader
 	dec   *zstd.Decoder // streams; made when first needed
-	whole *zstd.Decoder // decodes frames with large windows; made when first needed
-	out   bytes.Reader  // what whole has decoded
+	whole *zstd.Decoder // decodes payloads whole; made when first needed
+	buf   []byte        // what whole decodes into
+	out   bytes.Reader  // what it has decoded
 	cur   io.Reader     // dec or &out
 }
 
@@ -27,7 +35,7 @@ func (r *zstdReader) reset(src []byte, lim limits) error {
 	if err != nil {
 		return err
 	}
-	if shape.window > maxZstdWindow {
+	if shape.most <= smallZstd || shape.window > maxZstdWindow {
 		return r.decodeWhole(src, int(min(uint64(lim.whole), shape.most)))
 	}
 	if r.dec == nil {
@@ -47,6 +55,9 @@ func (r *zstdReader) reset(src []byte, lim limits) error {
 func (r *zstdReader) release() {
 	r.src.Reset(nil)
 	r.out.Reset(nil)
+	if cap(r.buf) > smallZstd {
+		r.buf = nil
+	}
 	if r.dec != nil {
 		_ = r.dec.Reset(nil) // fails only on a closed decoder, which this never is
 	}
@@ -97,10 +108,9 @@ func surveyZstd(src []byte) (zstdShape, error) {
 // blocks steps over the blocks of a frame and returns the bytes they take.
 func (z *zstdShape) blocks(src []byte) (int, error) {
 	const (
-		header   = 3         // last-block flag, type and size in 24 bits
-		rle      = 1         // the type whose size is what one byte expands to
-		reserved = 3         // the type that does not exist
-		maxBlock = 128 << 10 // decoded bytes of any block
+		header   = 3 // last-block flag, type and size in 24 bits
+		rle      = 1 // the type whose size is what one byte expands to
+		reserved = 3 // the type that does not exist
 	)
 	for p := 0; ; {
 		if len(src)-p < header {
@@ -115,7 +125,7 @@ func (z *zstdShape) blocks(src []byte) (int, error) {
 			return 0, errZstd
 		}
 		p += header + size
-		z.most += maxBlock
+		z.most += zstdBlock
 		if p > len(src) {
 			return 0, io.ErrUnexpectedEOF
 		}
@@ -125,7 +135,7 @@ func (z *zstdShape) blocks(src []byte) (int, error) {
 	}
 }
 
-// decodeWhole decodes src into a buffer of its own of limit bytes, which is not kept.
+// decodeWhole decodes src, which must not become longer than limit bytes.
 func (r *zstdReader) decodeWhole(src []byte, limit int) error {
 	if r.whole == nil {
 		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
@@ -134,7 +144,10 @@ func (r *zstdReader) decodeWhole(src []byte, limit int) error {
 		}
 		r.whole = dec
 	}
-	out, err := r.whole.DecodeAll(src, make([]byte, 0, limit))
+	if cap(r.buf) < limit {
+		r.buf = make([]byte, 0, limit)
+	}
+	out, err := r.whole.DecodeAll(src, r.buf[:0:limit])
 	if err != nil {
 		return zstdError(err)
 	}
