@@ -1,116 +1,162 @@
 package record
 
 import (
-	"encoding/hex"
-	"encoding/json"
-	"os"
+	"bytes"
+	"errors"
+	"math"
 	"testing"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// golden is one batch of testdata/batches.json, read from the segments of a real Kafka 4.3.1.
-type golden struct {
-	Attributes           uint16         `json:"attributes"`
-	BaseOffset           int64          `json:"base_offset"`
-	BaseSequence         int32          `json:"base_sequence"`
-	BaseTimestamp        int64          `json:"base_timestamp"`
-	Codec                string         `json:"codec"`
-	Control              bool           `json:"control"`
-	CRC                  uint32         `json:"crc"`
-	HasDeleteHorizon     bool           `json:"has_delete_horizon"`
-	Hex                  string         `json:"hex"`
-	LastOffsetDelta      int32          `json:"last_offset_delta"`
-	LogAppendTime        bool           `json:"log_append_time"`
-	MaxTimestamp         int64          `json:"max_timestamp"`
-	PartitionLeaderEpoch int32          `json:"partition_leader_epoch"`
-	ProducerEpoch        int16          `json:"producer_epoch"`
-	ProducerID           int64          `json:"producer_id"`
-	RecordCount          int32          `json:"record_count"`
-	Records              []goldenRecord `json:"records"`
-	Size                 int            `json:"size"`
-	Source               string         `json:"source"`
-	Transactional        bool           `json:"transactional"`
-	What                 string         `json:"what"`
-}
-
-type goldenRecord struct {
-	Headers   [][2]goldenBytes `json:"headers"`
-	Key       goldenBytes      `json:"key"`
-	Offset    int64            `json:"offset"`
-	Timestamp int64            `json:"timestamp"`
-	Value     goldenBytes      `json:"value"`
-}
-
-// goldenBytes is null, a string, or {"hex": …} in the file.
-type goldenBytes []byte
-
-func (g *goldenBytes) UnmarshalJSON(b []byte) error {
-	var s *string
-	if err := json.Unmarshal(b, &s); err == nil {
-		*g = nil
-		if s != nil {
-			*g = append([]byte{}, *s...)
-		}
-		return nil
-	}
-	var h struct{ Hex string }
-	if err := json.Unmarshal(b, &h); err != nil {
-		return err
-	}
-	raw, err := hex.DecodeString(h.Hex)
-	*g = append([]byte{}, raw...)
-	return err
-}
-
-func (g golden) batch(t testing.TB) Batch {
-	b, err := hex.DecodeString(g.Hex)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func loadGolden(t testing.TB) []golden {
+// produced builds a batch of n small records with keys, as a client sends it.
+func produced(t testing.TB, n int, change ...func(*BuilderOptions)) Batch {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/batches.json")
+	o := BuilderOptions{LeaderEpoch: NoLeaderEpoch}
+	for _, f := range change {
+		f(&o)
+	}
+	records := make([]Record, n)
+	for i := range records {
+		records[i] = Record{Timestamp: testNow + int64(i), Key: []byte("k"), Value: []byte("value")}
+	}
+	return built(t, NewCodecs(), o, records...)
+}
+
+// built builds a batch of these records.
+func built(t testing.TB, c *Codecs, o BuilderOptions, records ...Record) Batch {
+	t.Helper()
+	b := NewBuilder(c, o)
+	for _, r := range records {
+		b.Append(r)
+	}
+	out, err := b.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []golden
-	if err := json.Unmarshal(raw, &all); err != nil {
-		t.Fatal(err)
-	}
-	if len(all) != 41 {
-		t.Fatalf("%d golden batches, want 41", len(all))
-	}
-	return all
+	return out
 }
 
-func TestGoldenValidate(t *testing.T) {
-	c := NewCodecs()
-	for _, g := range loadGolden(t) {
-		b := g.batch(t)
-		if b.LastOffsetDelta()+1 != b.RecordCount() || b.IsControl() {
-			continue
-		}
-		b.SetBaseOffset(0)
-		want := append(Batch(nil), b...)
-		var s Scratch
-		r, err := Validate(b, &ValidateOptions{ProduceVersion: 9, MaxMessageBytes: 1 << 20, TimestampType: b.TimestampType(),
-			BeforeMaxMs: NoTimeLimit, AfterMaxMs: NoTimeLimit, Codecs: c, Now: b.MaxTimestamp()}, &s)
-		if g.LogAppendTime {
-			if e, ok := err.(*Error); !ok || e.Err != kerr.InvalidTimestamp {
-				t.Errorf("%s: %v", g.Source, err)
+// testNow is the broker's time in tests, in milliseconds.
+const testNow = 1_795_538_623_000
+
+func TestSetters(t *testing.T) {
+	b := produced(t, 3)
+	crc := b.CRC()
+	b.SetBaseOffset(1 << 40)
+	b.SetPartitionLeaderEpoch(77)
+	if b.BaseOffset() != 1<<40 || b.LastOffset() != 1<<40+2 || b.PartitionLeaderEpoch() != 77 {
+		t.Errorf("offsets %d-%d, epoch %d", b.BaseOffset(), b.LastOffset(), b.PartitionLeaderEpoch())
+	}
+	if b.CRC() != crc || !b.VerifyCRC() {
+		t.Error("rule 2.1.1: base offset and leader epoch must lie outside of the checksum")
+	}
+	for i := range b {
+		b[i] ^= 0x10
+		covered := i >= atCRC
+		if i >= atBatchLength && i < atLeaderEpoch { // the length decides how much is summed
+			covered = true
+			if b.Size() > len(b) || b.Size() < HeaderSize {
+				b[i] ^= 0x10
+				continue
 			}
-			continue
 		}
-		if err != nil {
-			t.Errorf("%s: %v", g.Source, err)
-			continue
+		if b.VerifyCRC() == covered {
+			t.Errorf("byte %d: checksum verifies: %v", i, !covered)
 		}
-		if string(want) != string(r.Batch) {
-			t.Errorf("%s changed", g.Source)
+		b[i] ^= 0x10
+	}
+	b[HeaderSize+5]++
+	if b.VerifyCRC() {
+		t.Error("a changed record passed")
+	}
+	if b.Reseal(); !b.VerifyCRC() {
+		t.Error("resealed, and does not verify")
+	}
+}
+
+func TestSequences(t *testing.T) {
+	for _, tc := range []struct{ base, delta, want int32 }{ // rule 2.1.4
+		{0, 0, 0}, {5, 10, 15}, {math.MaxInt32, 0, math.MaxInt32}, {math.MaxInt32, 1, 0}, {math.MaxInt32 - 1, 3, 1},
+		{NoSequence, 4, NoSequence},
+	} {
+		b := produced(t, int(tc.delta)+1, func(o *BuilderOptions) { o.Producer = &Producer{ID: 1, BaseSequence: tc.base} })
+		info := b.Info()
+		if got := b.LastSequence(); got != tc.want || info.LastSequence() != tc.want {
+			t.Errorf("%d + %d: %d, in Info %d, want %d", tc.base, tc.delta, got, info.LastSequence(), tc.want)
 		}
+	}
+}
+
+func TestNext(t *testing.T) {
+	one, two := produced(t, 1), produced(t, 200)
+	buf := append(append([]byte{}, one...), two...)
+	b, rest, err := Next(buf)
+	if err != nil || !bytes.Equal(b, one) {
+		t.Fatalf("first: %d bytes, %v", len(b), err)
+	}
+	if b, rest, err = Next(rest); err != nil || !bytes.Equal(b, two) {
+		t.Fatalf("second: %d bytes, %v", len(b), err)
+	}
+	if b, rest, err = Next(rest); b != nil || rest != nil || err != nil {
+		t.Fatalf("end: %v %v %v", b, rest, err)
+	}
+	for n := 1; n < len(one); n++ {
+		if b, rest, err := Next(one[:n]); b != nil || len(rest) != n || !errors.Is(err, ErrIncomplete) {
+			t.Fatalf("%d bytes of %d: %v", n, len(one), err)
+		}
+	}
+}
+
+func TestCheckHeader(t *testing.T) {
+	good := produced(t, 1)[:HeaderSize]
+	if err := CheckHeader(good); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(Batch){
+		"magic 0":       func(b Batch) { b[atMagic] = 0 },
+		"magic 3":       func(b Batch) { b[atMagic] = 3 },
+		"length 48":     func(b Batch) { put32(b, atBatchLength, 48) },
+		"length -1":     func(b Batch) { put32(b, atBatchLength, -1) },
+		"zeros":         func(b Batch) { clear(b) },
+		"length of all": func(b Batch) { put32(b, atBatchLength, math.MinInt32) },
+	} {
+		b := append(Batch{}, good...)
+		change(b)
+		if err := CheckHeader(b); !errors.Is(err, ErrBadHeader) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestInfo(t *testing.T) {
+	b := produced(t, 4, func(o *BuilderOptions) {
+		o.Codec, o.Transactional, o.Producer = LZ4, true, &Producer{ID: 9, Epoch: 2, BaseSequence: 7}
+	})
+	want := Info{Size: int32(len(b)), LastOffsetDelta: 3, RecordCount: 4, MaxTimestamp: testNow + 3, OffsetOfMaxTimestamp: 3,
+		LogAppendTime: NoTimestamp, ProducerID: 9, ProducerEpoch: 2, BaseSequence: 7, Transactional: true, Codec: LZ4}
+	if got := b.Info(); got != want || !got.HasProducerID() {
+		t.Errorf("\n got %+v\nwant %+v", got, want)
+	}
+	b = produced(t, 1, func(o *BuilderOptions) { o.LogAppendTime, o.Control = 55, true })
+	if got := b.Info(); got.LogAppendTime != 55 || got.MaxTimestamp != 55 || !got.Control || got.HasProducerID() {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestParseCodec(t *testing.T) {
+	for c := None; c <= Zstd; c++ {
+		if got, err := ParseCodec(c.String()); err != nil || got != c {
+			t.Errorf("%v: %v, %v", c, got, err)
+		}
+	}
+	if got, err := ParseCodec("uncompressed"); err != nil || got != None {
+		t.Errorf("uncompressed: %v, %v", got, err)
+	}
+	for _, name := range []string{"", "producer", "GZIP", "brotli"} {
+		if _, err := ParseCodec(name); err == nil {
+			t.Errorf("%q is a codec", name)
+		}
+	}
+	if c := Codec(5); c.Valid() || c.String() != "codec 5" {
+		t.Errorf("codec 5: %v %q", c.Valid(), c)
 	}
 }

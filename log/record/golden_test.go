@@ -2,8 +2,93 @@ package record
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
+
+// golden is one batch of testdata/batches.json, read from the segments of a real Kafka 4.3.1.
+type golden struct {
+	Attributes           uint16         `json:"attributes"`
+	BaseOffset           int64          `json:"base_offset"`
+	BaseSequence         int32          `json:"base_sequence"`
+	BaseTimestamp        int64          `json:"base_timestamp"`
+	Codec                string         `json:"codec"`
+	Control              bool           `json:"control"`
+	CRC                  uint32         `json:"crc"`
+	HasDeleteHorizon     bool           `json:"has_delete_horizon"`
+	Hex                  string         `json:"hex"`
+	LastOffsetDelta      int32          `json:"last_offset_delta"`
+	LogAppendTime        bool           `json:"log_append_time"`
+	MaxTimestamp         int64          `json:"max_timestamp"`
+	PartitionLeaderEpoch int32          `json:"partition_leader_epoch"`
+	ProducerEpoch        int16          `json:"producer_epoch"`
+	ProducerID           int64          `json:"producer_id"`
+	RecordCount          int32          `json:"record_count"`
+	Records              []goldenRecord `json:"records"`
+	Size                 int            `json:"size"`
+	Source               string         `json:"source"`
+	Transactional        bool           `json:"transactional"`
+	What                 string         `json:"what"`
+}
+
+type goldenRecord struct {
+	Headers   [][2]goldenBytes `json:"headers"`
+	Key       goldenBytes      `json:"key"`
+	Offset    int64            `json:"offset"`
+	Timestamp int64            `json:"timestamp"`
+	Value     goldenBytes      `json:"value"`
+}
+
+// goldenBytes is null, a string, or {"hex": …} in the file.
+type goldenBytes []byte
+
+func (g *goldenBytes) UnmarshalJSON(b []byte) error {
+	var s *string
+	if err := json.Unmarshal(b, &s); err == nil {
+		*g = nil
+		if s != nil {
+			*g = append([]byte{}, *s...)
+		}
+		return nil
+	}
+	var h struct{ Hex string }
+	if err := json.Unmarshal(b, &h); err != nil {
+		return err
+	}
+	raw, err := hex.DecodeString(h.Hex)
+	*g = append([]byte{}, raw...)
+	return err
+}
+
+func (g golden) batch(t testing.TB) Batch {
+	t.Helper()
+	b, err := hex.DecodeString(g.Hex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func loadGolden(t testing.TB) []golden {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/batches.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []golden
+	if err := json.Unmarshal(raw, &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 41 {
+		t.Fatalf("%d golden batches, want 41", len(all))
+	}
+	return all
+}
 
 // TestGoldenFields compares every field and every record of every batch that a real Kafka wrote.
 func TestGoldenFields(t *testing.T) {
@@ -129,4 +214,44 @@ func rebuild(t testing.TB, b Batch, c *Codecs) Batch {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestGoldenValidate sends what clients once sent, as far as the log still has it, through Validate: it must pass
+// unchanged (T039).
+func TestGoldenValidate(t *testing.T) {
+	c := NewCodecs()
+	passed := 0
+	for _, g := range loadGolden(t) {
+		b := g.batch(t)
+		if b.LastOffsetDelta()+1 != b.RecordCount() || b.IsControl() {
+			continue // compacted, or not a client's
+		}
+		b.SetBaseOffset(0)
+		want := bytes.Clone(b)
+		var s Scratch
+		r, err := Validate(b, &ValidateOptions{ProduceVersion: 9, MaxMessageBytes: 1 << 20, TimestampType: b.TimestampType(),
+			BeforeMaxMs: NoTimeLimit, AfterMaxMs: NoTimeLimit, Codecs: c, Now: b.MaxTimestamp()}, &s)
+		if g.LogAppendTime { // rule 2.4.10
+			if e, ok := errors.AsType[*Error](err); !ok || e.Err != kerr.InvalidTimestamp || len(e.Records) != int(g.RecordCount) {
+				t.Errorf("%s: %v", g.Source, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", g.Source, err)
+			continue
+		}
+		if !bytes.Equal(r.Batch, want) {
+			t.Errorf("%s: changed", g.Source)
+		}
+		info := r.Batch.Info()
+		info.OffsetOfMaxTimestamp = r.Info.OffsetOfMaxTimestamp
+		if r.Info != info || r.Info.MaxTimestamp != g.MaxTimestamp {
+			t.Errorf("%s: %+v", g.Source, r.Info)
+		}
+		passed++
+	}
+	if passed < 20 {
+		t.Errorf("only %d batches passed", passed)
+	}
 }

@@ -62,7 +62,7 @@ func shapeOf(word, offset uint64) shape {
 	return s
 }
 
-// quick walks on from p of b over records as nearly all are: no headers, an offset delta one more than the last,
+// quick walks on from p of b over records as nearly all are: few and small headers, an offset delta one more than the last,
 // varints of one or two bytes (the offset delta three), and nothing for the judge to see. It returns the position of
 // the first record that is different, cut or malformed, which run then takes the general way.
 //
@@ -124,8 +124,11 @@ func (w *walk) quick(b []byte, p int) int {
 			at++
 		}
 		at += 1 + int(value>>1)
-		// What is left of the record is the header count, and it is 0.
-		if (value|length)&1 != 0 || at != end-1 || end > len(b) || b[at] != 0 {
+		// What is left of the record is the header count, nearly always 0, and the headers.
+		if (value|length)&1 != 0 || at >= end || end > len(b) || b[at] == 0 && at != end-1 {
+			break
+		}
+		if b[at] != 0 && !quickHeaders(b[at:end]) {
 			break
 		}
 		if d := zigzag(delta); d > top {
@@ -137,4 +140,36 @@ func (w *walk) quick(b []byte, p int) int {
 	w.lastDelta += int32(next - first)
 	w.maxTimestamp, w.maxDelta = w.base+top, int32(topAt)
 	return p
+}
+
+// quickHeaders reports whether b is a header count and that many headers, each with a key below 64 bytes and a value
+// below 8 KiB. Where it says no, the general way decides.
+func quickHeaders(b []byte) bool {
+	n := b[0] // zigzag
+	if n >= 0x80 || n&1 != 0 {
+		return false
+	}
+	p := 1
+	for range n >> 1 {
+		if p >= len(b) || b[p] >= 0x80 || b[p]&1 != 0 {
+			return false
+		}
+		p += 1 + int(b[p]>>1)
+		if p >= len(b) {
+			return false
+		}
+		value := int(b[p])
+		if value >= 0x80 {
+			if p+1 >= len(b) || b[p+1] >= 0x80 {
+				return false
+			}
+			value = value&0x7f | int(b[p+1])<<7
+			p++
+		}
+		if value&1 != 0 && value != 1 { // 1 is null
+			return false
+		}
+		p += 1 + value>>1
+	}
+	return p == len(b)
 }

@@ -36,7 +36,7 @@ func (r *zstdReader) reset(src []byte, lim limits) error {
 		return err
 	}
 	if shape.most <= smallZstd || shape.window > maxZstdWindow {
-		return r.decodeWhole(src, int(min(uint64(lim.whole), shape.most)))
+		return r.decodeWhole(src, lim.whole, shape.most)
 	}
 	if r.dec == nil {
 		r.dec, err = zstd.NewReader(nil,
@@ -135,8 +135,8 @@ func (z *zstdShape) blocks(src []byte) (int, error) {
 	}
 }
 
-// decodeWhole decodes src, which must not become longer than limit bytes.
-func (r *zstdReader) decodeWhole(src []byte, limit int) error {
+// decodeWhole decodes src, which can become most bytes and may become limit.
+func (r *zstdReader) decodeWhole(src []byte, limit int, most uint64) error {
 	if r.whole == nil {
 		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
 		if err != nil {
@@ -144,12 +144,16 @@ func (r *zstdReader) decodeWhole(src []byte, limit int) error {
 		}
 		r.whole = dec
 	}
-	if cap(r.buf) < limit {
-		r.buf = make([]byte, 0, limit)
+	size := int(min(uint64(limit), most))
+	if cap(r.buf) < size {
+		r.buf = make([]byte, 0, size)
 	}
-	out, err := r.whole.DecodeAll(src, r.buf[:0:limit])
+	out, err := r.whole.DecodeAll(src, r.buf[:0:size])
 	if err != nil {
-		return zstdError(err)
+		if uint64(size) < most {
+			return errExpands // the decoder has several errors for a buffer that is too short
+		}
+		return err
 	}
 	r.out.Reset(out)
 	r.cur = &r.out
