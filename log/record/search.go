@@ -36,20 +36,18 @@ func (b Batch) FindTimestamp(c *Codecs, timestamp, minOffset int64) (p Position,
 	f := finder{base: b.BaseOffset(), minOffset: minOffset}
 	var w walk
 	w.begin(b, &f)
-	if b.TimestampType() == LogAppendTime {
+	if b.TimestampType() == LogAppendTime || timestamp == minInt64 {
 		w.lo, w.hi = maxInt64, minInt64 // every record
-	} else if timestamp > minInt64 {
-		w.hi = timestamp - 1
 	} else {
-		w.lo, w.hi = maxInt64, minInt64
+		w.hi = timestamp - 1
 	}
-	if err := b.search(&w, c); err != nil {
+	if err := b.search(&w, c); err != nil || !w.stopped {
 		return Position{}, false, err
 	}
 	if b.TimestampType() == LogAppendTime {
 		f.found.Timestamp = b.MaxTimestamp()
 	}
-	return f.found, w.stopped, nil
+	return f.found, true, nil
 }
 
 // MaxTimestampRecord returns the record of the batch with the largest timestamp, the first of several by offset (rule

@@ -74,10 +74,9 @@ func (w *walk) finished() bool { return w.index >= w.count || w.stopped }
 // at the last declared record, where the judge stops it, or at a record that b does not hold to its end.
 func (w *walk) run(b []byte) (used int, err error) {
 	p := 0
-	for {
-		p = w.quick(b, p)
-		if w.finished() {
-			return p, nil
+	for !w.finished() {
+		if p = w.quick(b, p); w.finished() {
+			break
 		}
 		end, what := recordEnd(b, p)
 		if what != "" {
@@ -95,6 +94,7 @@ func (w *walk) run(b []byte) (used int, err error) {
 		}
 		p = end
 	}
+	return p, nil
 }
 
 // take accounts for one record.
