@@ -13,6 +13,21 @@
 //   - Nothing here keeps state of its own: pools and codecs belong to a [Codecs] value, which the broker owns, and
 //     buffers to a [Scratch], which the caller owns.
 //
+// # Where it is stricter than Kafka
+//
+// Kafka 4.3.1 lets some batches into its log that only some of its own clients can read, and answers
+// UNKNOWN_SERVER_ERROR to others. Validate refuses both kinds with INVALID_RECORD:
+//
+//   - offset deltas other than 0, 1, 2, … (rule 2.4.15); lengths below -1; varints with more bits than their field
+//   - payloads with anything behind their end, but for gzip members and zstd frames in a row; LZ4 frames whose content
+//     checksum is wrong; snappy with the extensions of S2
+//   - payloads that do not decompress at all, and codecs that do not exist (rule 6.1.9)
+//
+// Payloads that expand beyond every reason are refused with MESSAGE_TOO_LARGE, to which producers react by splitting the
+// batch. A batch that a producer marked as LogAppendTime is stored with the largest timestamp that its records have,
+// where Kafka stores what the producer claimed (rule 2.4.10). A recompressed batch keeps its base timestamp and its
+// records byte for byte, where Kafka encodes them anew.
+//
 // # Layout of a batch
 //
 // All integers are big endian. The header is [HeaderSize] bytes long (rule 2.1):

@@ -11,7 +11,7 @@ type Error struct {
 	// Err is the code of the partition's row in the produce response.
 	Err *kerr.Error
 	// Message says what is wrong with the batch. Kafka sends a text (the row's error_message, version 8 and later) only
-	// when Records is not empty.
+	// when Records is not empty, and for bytes that CheckRequest finds corrupt.
 	Message string
 	// Records lists the offending records in order (record_errors, version 8 and later; rule 2.4.11), at most
 	// MaxRecordErrors of them. It is empty when the batch as a whole is wrong.

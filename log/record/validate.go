@@ -40,7 +40,7 @@ type ValidateOptions struct {
 	Now int64
 	// Compression is compression.type (rule 2.5.4).
 	Compression Compression
-	// Codecs lends the decompressor that a compressed batch needs.
+	// Codecs lends what a compressed batch needs. It is required unless batches are known to be uncompressed.
 	Codecs *Codecs
 }
 
@@ -61,8 +61,12 @@ type Scratch struct {
 }
 
 // Validate checks one produced batch as Kafka 4.3.1 does, in its order (rules 2.4.1 to 2.4.13 and 2.4.15), and rewrites
-// it for the log (rules 2.5.2 to 2.5.4). A batch that is refused may have been changed nowhere. The error is an *Error.
-// Rules 2.4.12 and 2.4.14, sequence numbers and segment.bytes, are the log's.
+// it for the log (rules 2.5.2 to 2.5.4). b may hold trailing bytes, which are dropped as Kafka drops them (rule 2.4.4).
+// A refused batch is left as it was. The error is an *Error. Rules 2.4.12 and 2.4.14, sequence numbers and
+// segment.bytes, are the log's.
+//
+// It only computes, and for a compressed batch may wait for others to have computed (Codecs), so no lock may be held
+// across it.
 func Validate(b []byte, o *ValidateOptions, s *Scratch) (Result, error) {
 	batch, err := checkRequest(b, o)
 	if err != nil {

@@ -6,14 +6,6 @@ import "math"
 // from it fails again and stays bad: a sequence of reads needs one check, at its end.
 const bad = math.MaxInt / 2
 
-// short decodes a varint of one or two bytes from the low bytes of a little-endian word, and returns its value and
-// length. A longer one, for which word & (word>>8) has bit 7 set, yields nonsense. There is no branch in it: in a stream
-// of records the processor would guess wrong too often.
-func short(word uint64) (v, n uint64) {
-	more := word >> 7 & 1
-	return word&0x7f | word>>1&0x3f80&-more, 1 + more
-}
-
 // varint reads a zigzag varint of at most 64 bits at p and returns it with the position behind it, which is bad when
 // the varint is cut or too long.
 func varint(b []byte, p int) (int64, int) {
