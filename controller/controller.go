@@ -109,6 +109,7 @@ type Controller struct {
 	public        bool   // whether images are shown
 	snapshotting  bool   // whether a snapshot is on its way to the disk
 	snapshotSize  int64  // of the last one
+	snapshotIndex uint64 // of the last one
 	sinceSnapshot int64  // bytes in the WAL since
 }
 

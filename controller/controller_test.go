@@ -175,28 +175,28 @@ func TestSubscribersComeFirst(t *testing.T) {
 	wg.Wait()
 }
 
-// Calls that come together are decided together: they cost fewer syncs than there are calls.
+// Calls that come while a batch is being written are decided together: a hundred of them cost one sync.
 func TestCallsShareSyncs(t *testing.T) {
-	disk := newDisk(t)
-	counted := vfs.Counting(disk)
-	c := start(t, testConfig(t, counted, "/data"))
-	join(t, c, 1)
-	release := make(chan struct{})
-	disk.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*", Times: 1, Before: func() { <-release }})
-	counted.Reset()
-	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() { create(t, c, fmt.Sprint("t", i), 1) })
-	}
-	for len(c.calls) > 0 || counted.Total().Writes == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(10 * time.Millisecond) // the others queue behind the one that is being written
-	close(release)
-	wg.Wait()
-	if n := counted.Total().Syncs; n > 50 {
-		t.Errorf("100 calls made %d syncs", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		disk := newDisk(t)
+		counted := vfs.Counting(disk)
+		c := start(t, testConfig(t, counted, "/data"))
+		join(t, c, 1)
+		release := make(chan struct{})
+		disk.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*.wal", Times: 1, Before: func() { <-release }})
+		counted.Reset()
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() { create(t, c, fmt.Sprint("t", i), 1) })
+		}
+		synctest.Wait() // one batch is being written, and all other calls wait
+		close(release)
+		wg.Wait()
+		if n := counted.Suffix(".wal").Syncs; n != 2 {
+			t.Errorf("100 calls made %d syncs, want 2", n)
+		}
+		c.Close()
+	})
 }
 
 // Rule 7.4.9: a call whose time is over says so, and may happen all the same.

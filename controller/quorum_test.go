@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,17 @@ func (q *quorum) create(name string, partitions int32) *Controller {
 	})
 }
 
+// fill makes the log longer by 200 kB: a config that is set to a long value.
+func (q *quorum) fill(topic, value string) {
+	alteration := ConfigAlteration{Resource: metadata.ConfigResource{Type: metadata.ConfigTopic, Name: topic},
+		Set: map[string]*string{"long": new(value + strings.Repeat("x", 200_000))}}
+	q.do(func(c *Client) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		return c.AlterConfigs(ctx, []ConfigAlteration{alteration}, false)[0]
+	})
+}
+
 // converged waits until all members that are up have the same image, and returns it.
 func (q *quorum) converged() *metadata.Image {
 	q.t.Helper()
@@ -209,9 +221,8 @@ func TestQuorum(t *testing.T) {
 				acked++
 			}
 			if round == 4 { // so much that the others forget the log that the one which is away would need
-				for i := range 3 {
-					q.create(fmt.Sprint("big", i), 9000)
-					acked++
+				for i := range 16 {
+					q.fill(fmt.Sprint("t", round), fmt.Sprint("value-", i))
 				}
 			}
 			q.start(down)

@@ -253,8 +253,10 @@ func (c *Controller) onDisk(r diskResult) error {
 		return r.err
 	}
 	if s := r.snapshot; s != nil {
-		c.snapshotting, c.snapshotSize = false, int64(r.size)
-		c.log.compact(s.index)
+		// Up to the snapshot before this one: another voter that is a few entries behind shall not need a whole snapshot
+		// because one was taken here.
+		c.log.compact(c.snapshotIndex)
+		c.snapshotting, c.snapshotSize, c.snapshotIndex = false, int64(r.size), s.index
 		return nil
 	}
 	c.sinceSnapshot = r.since
