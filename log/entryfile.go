@@ -48,11 +48,12 @@ type entryFile struct {
 	// scratch is a one-place cache of the block for searches in the file, so that a lookup allocates nothing.
 	scratch atomic.Pointer[[scratchBytes]byte]
 
+	path string
+
 	mu      sync.RWMutex // guards what follows; never held across I/O
-	path    string
-	file    vfs.File // nil until there is something to write or to read
-	written int64    // entries in the file
-	tail    []byte   // entries that are not in the file yet
+	file    vfs.File     // nil until there is something to write or to read
+	written int64        // entries in the file
+	tail    []byte       // entries that are not in the file yet
 }
 
 // open takes over the file at path as it is on disk. The error is fs.ErrNotExist or wraps ErrCorrupt when the size is
@@ -94,7 +95,7 @@ func (f *entryFile) wantsFlush() bool {
 // handle opens the file, creating it, unless it is open.
 func (f *entryFile) handle() (vfs.File, error) {
 	f.mu.RLock()
-	file, path := f.file, f.path
+	file := f.file
 	f.mu.RUnlock()
 	if file != nil {
 		return file, nil
@@ -103,7 +104,7 @@ func (f *entryFile) handle() (vfs.File, error) {
 	if f.readOnly {
 		flags = os.O_RDONLY
 	}
-	opened, err := f.fs.OpenFile(path, flags, 0o644)
+	opened, err := f.fs.OpenFile(f.path, flags, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -203,19 +204,8 @@ func (f *entryFile) seal() error {
 	return nil
 }
 
-// renamed tells the index that its file has another name now.
-func (f *entryFile) renamed(path string) {
-	f.mu.Lock()
-	f.path = path
-	f.mu.Unlock()
-}
-
-// name returns the file's name now.
-func (f *entryFile) name() string {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.path
-}
+// name returns the file's name.
+func (f *entryFile) name() string { return f.path }
 
 // close closes the descriptor. What was not flushed is lost.
 func (f *entryFile) close() error {

@@ -108,12 +108,6 @@ func (f *entryFile) entry(i int64, out []byte) error {
 	return f.readEntries(file, out[:f.width], i)
 }
 
-// last copies the last entry to out and reports false when there is none.
-func (f *entryFile) last(out []byte) (bool, error) {
-	i, err := f.floor(func([]byte) bool { return true }, out)
-	return i >= 0, err
-}
-
 // verify checks every entry of a file that was found on disk, once (rule 3.2.7). It is not done when the log is
 // loaded: a start reads no more of a sealed segment than its size.
 func (f *entryFile) verify() error {

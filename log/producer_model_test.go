@@ -21,8 +21,6 @@ type appended struct {
 // modelLog is the naive producer state: it keeps every batch and answers each question from all of them.
 type modelLog struct {
 	batches []appended
-	// loaded is the state of producers before the first batch.
-	loaded map[int64]snapshotEntry
 	// forgotten says how many batches there were when a producer was last forgotten.
 	forgotten map[int64]int
 	hw        int64
