@@ -1,0 +1,167 @@
+package twin
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/integration/kafkapeer"
+)
+
+var (
+	kafkaAddr   = flag.String("kafka", "", "address of a Kafka 4.3.1 that runs already")
+	kbrokerAddr = flag.String("kbroker", "", "address of a kbroker that runs already")
+	explain     = flag.Bool("explain", false, "print Kafka's answers, for writing a script")
+	self        = flag.Bool("self", false, "play Kafka against a second Kafka, to see that the scripts are deterministic")
+)
+
+// kafkaProperties make the two brokers comparable. A single node's Kafka otherwise deletes segments with the scripts' old
+// timestamps thirty seconds after its start.
+var kafkaProperties = []string{"log.initial.task.delay.ms=86400000"}
+
+func TestTwin(t *testing.T) {
+	rules, scripts := load(t)
+	left, right := brokers(t)
+	highest := map[int16]int16{}
+	for key, r := range left.APIs {
+		highest[key] = r.Max
+	}
+	suffix := ""
+	if *kafkaAddr != "" || *kbrokerAddr != "" {
+		suffix = "-" + strconv.FormatInt(time.Now().Unix(), 36)
+	}
+	s := &suite{left: left, right: right, rules: rules, stage: stage{highest: highest, suffix: suffix}, cov: Coverage{map[pairKey]bool{}, map[pairKey]bool{}}}
+	for _, script := range scripts {
+		t.Run(script.Name, func(t *testing.T) {
+			for _, c := range script.Cases {
+				t.Run(c.Name, func(t *testing.T) { s.run(t, script, c) })
+			}
+		})
+	}
+	if flag.Lookup("test.run").Value.String() != "" {
+		return // a part of the scripts covers a part of the versions
+	}
+	for _, m := range s.cov.missing(s.covered(scripts), rules) {
+		t.Error(m)
+	}
+	pairs := 0
+	for _, r := range s.covered(scripts) {
+		pairs += int(r.Max-r.Min) + 1
+	}
+	t.Logf("twin: %d cases, %d (key,version) pairs, %d differences (and %d on purpose)", s.cases, pairs, s.differences, s.deliberate)
+}
+
+// suite is one run over all scripts.
+type suite struct {
+	left, right Broker
+	rules       *Rules
+	stage       stage
+	cov         Coverage
+	cases       int // times that a case was played at a version
+	differences int
+	deliberate  int // differences that scripts give a reason for
+}
+
+// covered is what the scripts must cover: all that kbroker serves, or, with -self, the APIs that have a script.
+func (s *suite) covered(scripts []*Script) map[int16]Versions {
+	if !*self {
+		return s.right.APIs
+	}
+	out := map[int16]Versions{}
+	for _, script := range scripts {
+		out[script.Key] = s.right.APIs[script.Key]
+	}
+	return out
+}
+
+func (s *suite) run(t *testing.T, script *Script, c *Case) {
+	served := s.right.APIs[script.Key]
+	reported := map[string]int16{} // what was found to be wrong, and at which version first
+	for v := max(served.Min, c.Versions.Min); v <= min(served.Max, c.Versions.Max); v++ {
+		t.Run(fmt.Sprintf("v%d", v), func(t *testing.T) {
+			p := &pair{same: *self, left: s.left, right: s.right, masks: append(append([]Mask{}, c.Masks...), s.rules.Masks...)}
+			shared := s.stage
+			shared.now = time.Now().UnixMilli()
+			var both sync.WaitGroup
+			both.Go(func() { p.leftT = shared.play(s.left, script, c, v) })
+			both.Go(func() { p.rightT = shared.play(s.right, script, c, v) })
+			both.Wait()
+			s.cases++
+			s.cov.add(p.leftT)
+			if *explain {
+				t.Log(p.explain())
+			}
+			wrong := p.compare()
+			s.deliberate += p.deliberate
+			if wrong != "" {
+				s.differences++
+				what := regexp.MustCompile(fmt.Sprintf(`\bv%d\b`, v)).ReplaceAllString(wrong, "")
+				if before, ok := reported[what]; ok {
+					t.Errorf("as v%d", before)
+					return
+				}
+				reported[what] = v
+				t.Errorf("%s.twin, case %s, %s v%d, %s", script.Name, c.Name, kmsg.NameForKey(script.Key), v, wrong)
+			}
+		})
+	}
+}
+
+func load(t *testing.T) (*Rules, []*Script) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/masks.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := ParseRules(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob("testdata/*.twin")
+	var scripts []*Script
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, err := Parse(strings.TrimSuffix(filepath.Base(f), ".twin"), string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts = append(scripts, script)
+	}
+	if len(scripts) == 0 {
+		t.Fatal("testdata has no scripts")
+	}
+	return rules, scripts
+}
+
+// brokers starts what the flags don't name.
+func brokers(t *testing.T) (left, right Broker) {
+	t.Helper()
+	kafka, kbroker := *kafkaAddr, *kbrokerAddr
+	if kafka == "" {
+		kafka = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties}).Bootstrap()
+	}
+	if *self && kbroker == "" {
+		kbroker = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties}).Bootstrap()
+	}
+	left, err := Dial("kafka", kafka)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err = Dial("kbroker", kbroker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return left, right
+}
