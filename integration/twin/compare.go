@@ -95,11 +95,11 @@ func (p *pair) difference(l, r *entry) string {
 	return fmt.Sprintf("--- %s\n+++ %s\n%s", p.left.Name, p.right.Name, diff(a, b))
 }
 
-// explain lists what Kafka did, step by step.
+// explain lists what Kafka did, step by step and without masks.
 func (p *pair) explain() string {
 	var out []string
 	for _, l := range p.leftT.entries {
-		out = append(out, l.title()+"\n"+first(l.render(p.masks, p.leftT.vars, p.right.APIs)))
+		out = append(out, l.title()+"\n"+first(l.render(nil, p.leftT.vars, p.right.APIs)))
 	}
 	return strings.Join(out, "\n")
 }

@@ -252,8 +252,7 @@ func (p *parser) shorthand(body string) (step, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.expect, err = p.expect()
-	return r, err
+	return r, p.ending(r)
 }
 
 func (p *parser) topic() (step, error) {
@@ -387,23 +386,28 @@ func (p *parser) request(conn string) (*request, error) {
 			return r, err
 		}
 	}
+	return r, p.ending(r)
+}
+
+// ending reads what may follow a request's body: eventually and the expected answer.
+func (p *parser) ending(r *request) (err error) {
 	if p.continues("eventually") {
 		p.next()
 		r.until = &condition{}
 		if p.peek().kind == word {
 			if r.until.path, err = p.path(); err != nil {
-				return r, err
+				return err
 			}
 			if err := p.want("=="); err != nil {
-				return r, err
+				return err
 			}
 			if r.until.value, err = p.value(); err != nil {
-				return r, err
+				return err
 			}
 		}
 	}
 	r.expect, err = p.expect()
-	return r, err
+	return err
 }
 
 // continues says whether s is next, on this line or at the beginning of the next one.
@@ -500,8 +504,11 @@ func knownError(s string) bool {
 
 // errorName is the name of an error code, or its number where kerr knows none.
 func errorName(code int16) string {
-	if code == 0 {
+	switch code {
+	case 0:
 		return "NONE"
+	case kerr.NotLeaderForPartition.Code: // kerr has its old name
+		return "NOT_LEADER_OR_FOLLOWER"
 	}
 	if e := kerr.TypedErrorForCode(code); e != nil && e.Code == code {
 		return e.Message

@@ -27,7 +27,8 @@ type Broker struct {
 	APIs map[int16]Versions // what it advertises
 }
 
-// Dial learns what a broker advertises.
+// Dial learns what a broker advertises, and waits until it gives out producer ids: Kafka answers requests for one with
+// COORDINATOR_LOAD_IN_PROGRESS until the controller has given it a first block (rule 4.5.6).
 func Dial(name, addr string) (Broker, error) {
 	b := Broker{Name: name, Addr: addr, APIs: map[int16]Versions{}}
 	c, err := rawconn.Dial(addr)
@@ -42,7 +43,11 @@ func Dial(name, addr string) (Broker, error) {
 	for _, k := range resp.(*kmsg.ApiVersionsResponse).ApiKeys {
 		b.APIs[k.ApiKey] = Versions{k.MinVersion, k.MaxVersion}
 	}
-	return b, nil
+	for deadline := time.Now().Add(eventuallyLimit); ; time.Sleep(pollEvery) {
+		if _, _, err = newProducer(c, 0); err == nil || time.Now().After(deadline) {
+			return b, err
+		}
+	}
 }
 
 // entry is one thing that a broker did: an answer, a closed connection, a silence.
@@ -153,9 +158,13 @@ func (r *request) play(p *player) error {
 		if err != nil {
 			return err
 		}
-		if done || time.Now().After(deadline) {
+		if done {
 			p.add(e)
 			return nil
+		}
+		if time.Now().After(deadline) {
+			p.add(e)
+			return fmt.Errorf("not eventually so: after %s the answer is still %s", eventuallyLimit, e.result())
 		}
 		time.Sleep(pollEvery)
 	}
