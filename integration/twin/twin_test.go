@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/integration/kafkapeer"
+	"github.com/kbroker/kbroker/integration/kbrokerproc"
 )
 
 var (
@@ -24,9 +25,15 @@ var (
 	self        = flag.Bool("self", false, "play Kafka against a second Kafka, to see that the scripts are deterministic")
 )
 
-// kafkaProperties make the two brokers comparable. A single node's Kafka otherwise deletes segments with the scripts' old
-// timestamps thirty seconds after its start.
+// kafkaProperties make the two brokers comparable. Kafka otherwise deletes segments with the scripts' old timestamps
+// thirty seconds after its start.
 var kafkaProperties = []string{"log.initial.task.delay.ms=86400000"}
+
+// kbrokerProperties do the same on the other side: answers name the node.
+var kbrokerProperties = []string{"node.id=1"}
+
+// kafkaJVM lets the JVM compile quickly rather than well, which suits a run of minutes on two cores.
+var kafkaJVM = []string{"-XX:TieredStopAtLevel=1"}
 
 func TestTwin(t *testing.T) {
 	rules, scripts := load(t)
@@ -150,10 +157,13 @@ func brokers(t *testing.T) (left, right Broker) {
 	t.Helper()
 	kafka, kbroker := *kafkaAddr, *kbrokerAddr
 	if kafka == "" {
-		kafka = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties}).Bootstrap()
+		kafka = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties, JVM: kafkaJVM}).Bootstrap()
 	}
 	if *self && kbroker == "" {
-		kbroker = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties}).Bootstrap()
+		kbroker = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties, JVM: kafkaJVM}).Bootstrap()
+	}
+	if kbroker == "" {
+		kbroker = kbrokerproc.StartForTest(t, kbrokerproc.Config{Properties: kbrokerProperties}).Bootstrap()
 	}
 	left, err := Dial("kafka", kafka)
 	if err != nil {
