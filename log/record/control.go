@@ -89,7 +89,8 @@ func (b Batch) EndTxnMarker() (m EndTxnMarker, ok bool, err error) {
 		return m, false, err
 	}
 	if len(value) < 6 {
-		return m, false, fmt.Errorf("transaction marker at offset %d: a value of %d bytes, want at least 6", b.BaseOffset(), len(value))
+		return m, false, fmt.Errorf("transaction marker at offset %d: a value of %d bytes, want at least 6",
+			b.BaseOffset(), len(value))
 	}
 	return EndTxnMarker{
 		Commit:           kind == ControlCommit,

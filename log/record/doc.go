@@ -5,11 +5,13 @@
 //
 //   - A [Batch] is a view of bytes that somebody else owns. Reading a field never copies and never allocates.
 //   - [Validate] looks at every byte of a produced batch before it may reach a log: header, checksum, compressed
-//     payload and each record (rules 2.4.1 to 2.4.13). What it lets through, every Kafka client can read. It rewrites in
+//     payload and each record (rules 2.4.1 to 2.4.13). What it lets through is what all of Kafka's clients can
+//     read, not only some (see below). It rewrites in
 //     place what the leader has to rewrite (rules 2.5.2 and 2.5.3); only another compression.type makes it build a new
 //     batch (rule 2.5.4). An uncompressed batch costs one checksum, one walk and no allocation.
 //   - Hostile input costs bounded memory and bounded time. Compressed payloads are decompressed as a stream through a
-//     small window, and only so far (minTotal and minWhole say how far and why). A [Codecs] bounds how many decompressors are at work at once.
+//     small window, and only so far (minTotal and minWhole say how far and why). A [Codecs] bounds how many
+//     decompressors are at work at once.
 //   - Nothing here keeps state of its own: pools and codecs belong to a [Codecs] value, which the broker owns, and
 //     buffers to a [Scratch], which the caller owns.
 //

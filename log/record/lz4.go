@@ -59,10 +59,12 @@ func (r *lz4Reader) header() error {
 	}
 	r.flags = src[4]
 	descriptor := src[5]
-	if r.flags&(lz4VersionMask|lz4Independent|lz4Reserved) != lz4Version|lz4Independent || descriptor&0x8f != 0 || descriptor < 0x40 {
+	sizeCode := descriptor >> 4 & 7
+	if r.flags&(lz4VersionMask|lz4Independent|lz4Reserved) != lz4Version|lz4Independent ||
+		descriptor != sizeCode<<4 || sizeCode < 4 {
 		return errLZ4
 	}
-	r.maxBlock = 1 << (8 + 2*(descriptor>>4)) // 64 KiB to 4 MiB
+	r.maxBlock = 1 << (8 + 2*sizeCode) // 64 KiB to 4 MiB
 	n := 6
 	if r.flags&lz4ContentSize != 0 {
 		if len(src) < n+8+1 {
