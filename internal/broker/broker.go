@@ -60,8 +60,10 @@ type Broker struct {
 	applyMu sync.Mutex      // serializes what follows images
 	applied *metadata.Image // nil until the logs are loaded
 
-	stopOnce sync.Once
-	stopErr  error
+	stopping   chan struct{}  // closed by Stop
+	background sync.WaitGroup // goroutines that end with it
+	stopOnce   sync.Once
+	stopErr    error
 }
 
 // boundListener is a configured listener and its socket.
@@ -73,7 +75,7 @@ type boundListener struct {
 // Start builds and starts a node. It returns when clients are served, or when ctx ends. After an error nothing is left
 // running or locked.
 func Start(ctx context.Context, o Options) (*Broker, error) {
-	b := &Broker{o: o, logger: o.Logger, incarnation: metadata.NewUUID(), codecs: record.NewCodecs()}
+	b := &Broker{o: o, logger: o.Logger, incarnation: metadata.NewUUID(), stopping: make(chan struct{}), codecs: record.NewCodecs()}
 	if err := b.start(ctx); err != nil {
 		return nil, errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
 	}
@@ -155,6 +157,8 @@ const stopGrace = 2 * time.Second
 func (b *Broker) Stop(ctx context.Context) error {
 	b.stopOnce.Do(func() {
 		b.health.enter("stop")
+		close(b.stopping)
+		b.background.Wait()
 		if b.server != nil {
 			grace, cancel := context.WithTimeout(ctx, stopGrace)
 			b.server.Close(grace)

@@ -190,6 +190,8 @@ func (b *Broker) serve(context.Context) error {
 	for _, l := range b.listeners {
 		b.server.Serve(l.socket, l.Name)
 	}
+	b.background.Add(1)
+	go b.keepHighWatermarks()
 	return nil
 }
 
@@ -264,18 +266,4 @@ func addresses(fsys vfs.FS, cfg *config.Broker) handler.Addresses {
 // closeLogs writes the high watermarks and closes the logs, with their marker of a clean shutdown.
 func (b *Broker) closeLogs() error {
 	return errors.Join(b.writeHighWatermarks(), b.logs.Close(b.epoch))
-}
-
-// writeHighWatermarks writes the checkpoint of high watermarks (rule 3.5.2).
-func (b *Broker) writeHighWatermarks() error {
-	if b.replicas == nil {
-		return nil
-	}
-	return b.logs.WriteHighWatermarks(func(l *log.Log) int64 {
-		tp := l.TopicPartition()
-		if p := b.replicas.LookupName(tp.Topic, tp.Partition); p != nil && p.Log() == l {
-			return p.HighWatermark()
-		}
-		return -1
-	})
 }
