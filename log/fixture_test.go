@@ -17,7 +17,7 @@ import (
 	"github.com/kbroker/kbroker/internal/vfs"
 )
 
-// kafkaTrees are the data directories of a real Kafka 4.3.1 below testdata; kafka-4.3.1/README.md says how they were
+// kafkaTrees are the data directories of a real Kafka 4.3.1; testdata/kafka-4.3.1/README.md says how they were
 // made.
 var kafkaTrees = []string{"clean-shutdown", "sigkill", "torn-tail"}
 
