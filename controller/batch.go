@@ -46,11 +46,15 @@ func (d *decision) decide(queue []*call) int {
 		if c.err = timedOut(c.ctx); c.err != nil {
 			continue
 		}
-		before := decision{head: d.head, records: d.records}
-		if c.err = c.cmd.decide(d); c.err != nil {
-			d.head, d.records = before.head, before.records
+		before := *d
+		c.err = c.cmd.decide(d)
+		if size := len(d.data) - len(before.data); c.err == nil && size > maxEntryBytes {
+			c.err = refuse(kerr.PolicyViolation, "the request would write %d bytes of metadata, more than %d; send it in parts", size, maxEntryBytes)
 		}
-		if len(d.records) >= maxRecords {
+		if c.err != nil {
+			*d = before
+		}
+		if len(d.records) >= maxRecords || len(d.data) >= batchBytes {
 			return i + 1
 		}
 	}
@@ -67,6 +71,3 @@ func timedOut(ctx context.Context) error {
 	}
 	return refuse(kerr.RequestTimedOut, "the broker is stopping; it may still happen")
 }
-
-// entry returns the data of a Raft entry.
-func entry(records []metadata.Record) []byte { return metadata.EncodeRecords(nil, records) }

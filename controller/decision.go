@@ -23,6 +23,14 @@ type Rules struct {
 // written and applied as a whole.
 const maxRecords = 10_000
 
+const (
+	// batchBytes is how large the entry of a batch may get before others wait for the next one.
+	batchBytes = 1 << 20
+	// maxEntryBytes bounds what one request may write: it is what the log takes as one entry. Far below it is what a
+	// client can send in one frame; above it would be the restart of a broker with a million partitions.
+	maxEntryBytes = 32 << 20
+)
+
 // command is one request to the controller. It holds its arguments, and after decide its results.
 type command interface {
 	// decide looks at the cluster as d.head has it and calls d.write for what shall change. Its error refuses the
@@ -38,8 +46,9 @@ type decision struct {
 	// epoch of a broker that this very batch registers, which nobody can have been told.
 	index uint64
 	head  *metadata.Image
-	// records is what the batch has written, in order. They become one Raft entry.
+	// records is what the batch has written, in order, and data their encoding: one Raft entry.
 	records []metadata.Record
+	data    []byte
 	chance  *rand.Rand           // for the placement of replicas
 	newID   func() metadata.UUID // for topics
 }
@@ -58,6 +67,10 @@ func (d *decision) write(records ...metadata.Record) error {
 	if err != nil {
 		return err
 	}
-	d.head, d.records = head, append(d.records, records...)
+	if d.head, d.records = head, append(d.records, records...); len(d.data) == 0 {
+		d.data = metadata.EncodeRecords(nil, records)
+	} else {
+		d.data = metadata.ExtendRecords(d.data, records)
+	}
 	return nil
 }

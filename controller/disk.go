@@ -88,10 +88,17 @@ func (d *disk) run() {
 	}
 }
 
-// together returns how many jobs at the front can be one record: appends that nothing else comes between.
+// together returns how many jobs at the front can be one record: appends that nothing else comes between, and that are
+// not large.
 func together(jobs []diskJob) int {
-	n := 0
+	n, size := 0, 0
 	for n < len(jobs) && jobs[n].append != nil && raft.IsEmptySnap(jobs[n].append.GetSnapshot()) {
+		for _, e := range jobs[n].append.GetEntries() {
+			size += len(e.GetData())
+		}
+		if n > 0 && size > maxAppendSize {
+			break
+		}
 		n++
 	}
 	return max(n, 1)

@@ -3,11 +3,14 @@ package controller
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kbroker/kbroker/metadata"
 )
@@ -59,9 +62,8 @@ func (m *machine) decide(cmds ...command) ([]*call, []metadata.Record, error) {
 	if len(d.records) == 0 {
 		return calls, nil, nil
 	}
-	data := entry(d.records)
-	m.log = append(m.log, data)
-	next, err := replay(m.image, data)
+	m.log = append(m.log, d.data)
+	next, err := replay(m.image, d.data)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -278,4 +280,40 @@ func describe(r metadata.Record) string {
 	}
 	kind := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%T", r), "*metadata."), "Record")
 	return kind + " " + text
+}
+
+// A batch ends when its entry is large enough, and a request that would make too large an entry is refused alone.
+func TestBatchesAreBounded(t *testing.T) {
+	m := newMachine(1)
+	alter := func(size int) *call {
+		return &call{ctx: context.Background(), cmd: &alterConfigs{alterations: []ConfigAlteration{{
+			Resource: metadata.ConfigResource{Type: metadata.ConfigGroup, Name: "g"}, Set: map[string]*string{"k": new(strings.Repeat("x", size))}}}}}
+	}
+	d := newDecision(m.image, 1, m.rules, m.rng, m.newID)
+	queue := []*call{alter(1), alter(maxEntryBytes + 1), alter(batchBytes / 2), alter(batchBytes/2 + 1), alter(2)}
+	if n := d.decide(queue); n != 4 {
+		t.Errorf("%d of 5 calls are one batch, want 4", n)
+	}
+	for i, c := range queue[:4] {
+		if refused := errors.Is(c.err, kerr.PolicyViolation); refused != (i == 1) || !refused && c.err != nil {
+			t.Errorf("call %d: %v", i, c.err)
+		}
+	}
+	if len(d.data) > 2*batchBytes || len(d.records) != 3 {
+		t.Errorf("the batch has %d records in %d bytes", len(d.records), len(d.data))
+	}
+	// Each batch has at most the records of one request more than one request may have.
+	d = newDecision(m.image, 1, m.rules, m.rng, m.newID)
+	var many []*call
+	for range 3 {
+		set := map[string]*string{}
+		for i := range 6000 {
+			set[fmt.Sprint("k", i)] = new(fmt.Sprint(len(many)))
+		}
+		many = append(many, &call{ctx: context.Background(), cmd: &alterConfigs{alterations: []ConfigAlteration{{
+			Resource: metadata.ConfigResource{Type: metadata.ConfigGroup, Name: "g"}, Set: set}}}})
+	}
+	if n := d.decide(many); n != 2 {
+		t.Errorf("%d of 3 calls are one batch, want 2", n)
+	}
 }

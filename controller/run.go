@@ -178,7 +178,7 @@ func (c *Controller) decide() error {
 		c.publisher.show(nil, b)
 		return nil
 	}
-	if err := c.raw.Propose(entry(d.records)); err != nil {
+	if err := c.raw.Propose(d.data); err != nil {
 		b.fail(refuse(kerr.NotController, "the change could not be proposed: %v", err))
 		return nil
 	}

@@ -9,13 +9,14 @@ import (
 // batchFormat is the first byte of an encoded batch of records.
 const batchFormat = 1
 
-// minRecord is the least number of bytes that a record takes: type, version, length and the count of its tags.
-const minRecord = 4
-
 // EncodeRecords appends the encoding of a batch of records to b. FORMAT.md describes it.
 func EncodeRecords(b []byte, records []Record) []byte {
-	w := writer{b: append(b, batchFormat)}
-	w.uint(uint64(len(records)))
+	return ExtendRecords(append(b, batchFormat), records)
+}
+
+// ExtendRecords appends more records to a batch that EncodeRecords has made at the end of b.
+func ExtendRecords(b []byte, records []Record) []byte {
+	w := writer{b: b}
 	var body writer
 	for _, r := range records {
 		body.b = body.b[:0]
@@ -34,23 +35,19 @@ func EncodeRecords(b []byte, records []Record) []byte {
 // differ from everybody else's.
 func DecodeRecords(b []byte) ([]Record, error) {
 	r := reader{b: b}
-	if f := r.byte(); r.err == nil && f != batchFormat {
+	if f := r.byte(); r.err != nil {
+		return nil, fmt.Errorf("metadata records: %w", r.err)
+	} else if f != batchFormat {
 		return nil, fmt.Errorf("metadata records are in format %d, and this version of kbroker reads only format %d: "+
 			"upgrade this node", f, batchFormat)
 	}
-	records := make([]Record, r.length(minRecord))
-	for i := range records {
+	var records []Record
+	for len(r.b) > 0 {
 		record, err := decodeRecord(&r)
 		if err != nil {
-			return nil, fmt.Errorf("metadata record %d of %d: %w", i+1, len(records), err)
+			return nil, fmt.Errorf("metadata record %d: %w", len(records)+1, err)
 		}
-		records[i] = record
-	}
-	if r.err == nil && len(r.b) > 0 {
-		r.fail("%d bytes behind the last record", len(r.b))
-	}
-	if r.err != nil {
-		return nil, fmt.Errorf("metadata records: %w", r.err)
+		records = append(records, record)
 	}
 	return records, nil
 }
