@@ -47,6 +47,21 @@ func TestDumpIsKafkas(t *testing.T) {
 	}
 }
 
+// TestDumpOfTornSegments prints the same batches of damaged segments as Kafka's tool, and says where it goes wrong in
+// its own words.
+func TestDumpOfTornSegments(t *testing.T) {
+	dir := kafkaTree(t, "torn-tail")
+	batches := func(lines []string) []string {
+		return slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return !strings.HasPrefix(line, "baseOffset: ") })
+	}
+	for file, want := range kafkaDump(t, "torn.txt") {
+		got, err := dumpLines(t, vfs.OS(), filepath.Join(dir, file), DumpOptions{})
+		if !errors.Is(err, ErrCorrupt) || !slices.Equal(batches(got), batches(want)) {
+			t.Errorf("%s: %v\n%s\nbut Kafka's tool says\n%s", file, err, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
 // notDumped are the files of Kafka's that we have no use for: the lock, and what belongs to its controller.
 var notDumped = []string{".lock", "bootstrap.checkpoint", "quorum-state"}
 
