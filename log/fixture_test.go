@@ -61,20 +61,27 @@ func kafkaTree(t testing.TB, name string) string {
 
 // kafkaManifest says what a correct reader finds in a tree.
 type kafkaManifest struct {
-	ClusterID  string              `json:"cluster_id"`
-	NodeID     int32               `json:"node_id"`
+	ClusterID string `json:"cluster_id"`
+	NodeID    int32  `json:"node_id"`
+	Topics    []struct {
+		Name    string            `json:"name"`
+		Configs map[string]string `json:"configs"`
+	} `json:"topics"`
 	Partitions []manifestPartition `json:"partitions"`
 }
 
 type manifestPartition struct {
-	Topic         string     `json:"topic"`
-	Partition     int32      `json:"partition"`
-	TopicID       string     `json:"topic_id"`
-	LogStart      int64      `json:"log_start_offset"`
-	LogEnd        int64      `json:"log_end_offset"`
-	HighWatermark *int64     `json:"high_watermark_in_checkpoint"`
-	RecoveryPoint *int64     `json:"recovery_point_in_checkpoint"`
-	LeaderEpochs  [][2]int64 `json:"leader_epochs"`
+	Topic         string          `json:"topic"`
+	Partition     int32           `json:"partition"`
+	TopicID       string          `json:"topic_id"`
+	LogStart      int64           `json:"log_start_offset"`
+	LogEnd        int64           `json:"log_end_offset"`
+	HighWatermark *int64          `json:"high_watermark_in_checkpoint"`
+	RecoveryPoint *int64          `json:"recovery_point_in_checkpoint"`
+	LeaderEpochs  [][2]int64      `json:"leader_epochs"`
+	LastStable    int64           `json:"last_stable_offset"`
+	Uncommitted   manifestRecords `json:"read_uncommitted"`
+	Committed     manifestRecords `json:"read_committed"`
 	TxnIndex      []struct {
 		Segment          int64 `json:"segment"`
 		ProducerID       int64 `json:"producer_id"`
@@ -87,6 +94,13 @@ type manifestPartition struct {
 		FileSizes     map[string]int64 `json:"file_sizes"`
 		ValidLogBytes int64            `json:"valid_log_bytes"`
 	} `json:"segments"`
+}
+
+// manifestRecords are the records that a consumer sees; the manifest's "hashes" says what is hashed.
+type manifestRecords struct {
+	Records int    `json:"records"`
+	Values  string `json:"values_sha256"`
+	Full    string `json:"full_sha256"`
 }
 
 func (p *manifestPartition) dir(tree string) string {

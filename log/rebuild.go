@@ -120,9 +120,7 @@ func (r *recovery) rereadEpochs(l *Log, p *plan) error {
 			size = p.at.Bytes
 		}
 		err := r.m.scanHeaders(s.path(logSuffix), 0, size, func(b record.Batch, _ int64, _ *headerScan) error {
-			if e, ok := l.epochs.Latest(); !ok || b.PartitionLeaderEpoch() > e.Epoch {
-				l.epochs.Assign(b.PartitionLeaderEpoch(), b.BaseOffset())
-			}
+			fitEpoch(l.epochs, b.PartitionLeaderEpoch(), b.BaseOffset())
 			return nil
 		})
 		if err != nil {

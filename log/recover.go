@@ -18,7 +18,7 @@ type recovery struct {
 	buf []byte
 	now int64
 
-	epochsLost bool // of the log that is being opened
+	epochsLost bool // of the log that is being opened: they have to be read from the batches
 }
 
 func newRecovery(m *Manager) *recovery {
@@ -287,10 +287,6 @@ func (r *recovery) verifySegment(l *Log, s *segment, found *findings) error {
 		found.read += n
 		r.m.progress.bytesDone.Add(n)
 	}}
-	l.epochs.TruncateFromEnd(found.t.next)
-	if e, ok := l.epochs.Latest(); ok {
-		l.lastEpoch = e.Epoch
-	}
 	interval := int64(l.cfg.Load().IndexIntervalBytes)
 	for {
 		b, whole, err := v.batch()
@@ -315,10 +311,7 @@ func (r *recovery) replay(l *Log, s *segment, b record.Batch, whole bool, found 
 	if found.t.add(int64(info.Size), b.LastOffset(), info.MaxTimestamp, interval) {
 		s.addEntries(&found.t, b.LastOffset(), position)
 	}
-	if epoch := b.PartitionLeaderEpoch(); epoch > l.lastEpoch {
-		l.epochs.Assign(epoch, b.BaseOffset())
-		l.lastEpoch = epoch
-	}
+	fitEpoch(l.epochs, b.PartitionLeaderEpoch(), b.BaseOffset())
 	pb := newProducerBatch(&info)
 	if info.Control && whole {
 		var err error
@@ -331,6 +324,22 @@ func (r *recovery) replay(l *Log, s *segment, b record.Batch, whole bool, found 
 		s.txns.append(txn)
 		s.indexDirty.Store(true)
 	}
+}
+
+// fitEpoch makes the cache agree with a batch. Entries that no batch contradicts are kept: the data of an epoch may have
+// been compacted away, or a leader may have written nothing yet.
+func fitEpoch(c *EpochCache, epoch int32, offset int64) {
+	if known, ok := c.EpochFor(offset); ok && known == epoch {
+		return
+	}
+	for {
+		e, ok := c.Latest()
+		if !ok || e.Epoch <= epoch {
+			break
+		}
+		c.TruncateFromEnd(e.StartOffset)
+	}
+	c.Assign(epoch, offset)
 }
 
 // conclude makes what was found the log's content: a torn tail is cut, what is kept is synced, and only then the end is
