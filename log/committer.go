@@ -127,11 +127,13 @@ func (c *committer) run() {
 		requests, stopped := c.requests, c.stopped
 		c.requests = nil
 		c.mu.Unlock()
-		if c.dir.State() == DirFailed {
-			c.fail(requests)
-		} else {
+		if c.dir.State() != DirFailed {
 			c.commit()
+		}
+		if c.dir.State() != DirFailed {
 			c.answer(requests)
+		} else {
+			c.fail(requests)
 		}
 		if stopped {
 			return
@@ -152,6 +154,7 @@ func (c *committer) commit() {
 		}
 	}
 	clear(c.round)
+	c.round = c.round[:0]
 	if n == 0 {
 		return
 	}

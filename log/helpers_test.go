@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"testing"
@@ -130,27 +131,33 @@ func waitDurable(t testing.TB, l *Log, offset int64) {
 // readAll returns the bytes of the log from its start to its end.
 func readAll(t testing.TB, l *Log) []byte {
 	t.Helper()
+	all, err := tryReadAll(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func tryReadAll(l *Log) ([]byte, error) {
 	var all []byte
 	for at := l.StartOffset(); ; {
 		s, err := l.Read(at, 1<<20, true, l.End())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.N == 0 {
-			return all
+		if err != nil || s.N == 0 {
+			return all, err
 		}
 		buf := make([]byte, s.N)
-		if _, err := s.File.ReadAt(buf, s.Off); err != nil {
-			t.Fatal(err)
-		}
+		_, err = s.File.ReadAt(buf, s.Off)
 		s.Release()
+		if err != nil {
+			return nil, err
+		}
 		for len(buf) > 0 {
 			b, rest, err := record.Next(buf)
 			if err != nil {
 				break // cut by maxBytes
 			}
 			if !b.VerifyCRC() {
-				t.Fatalf("%s: the batch at %d has a wrong CRC", l.tp, b.BaseOffset())
+				return nil, fmt.Errorf("%s: the batch at %d has a wrong CRC", l.tp, b.BaseOffset())
 			}
 			all = append(all, b...)
 			at = b.LastOffset() + 1

@@ -171,6 +171,13 @@ func TestKafkaTreesOpen(t *testing.T) {
 
 // kill stops the goroutines and lets go of the directories, but writes nothing: what a killed process leaves.
 func (m *Manager) kill() {
+	m.mu.Lock()
+	closed := m.closed
+	m.closed = true
+	m.mu.Unlock()
+	if closed {
+		return
+	}
 	for _, d := range m.dirs {
 		d.keeper.stop()
 		d.committer.stop()

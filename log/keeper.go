@@ -35,6 +35,8 @@ type keeper struct {
 	removal []removal
 	noted   []notedPoint
 	touched []*Log
+	forced  []chan struct{} // answered after a pass that moves every recovery point
+	lowered []loweredStart
 
 	wake chan struct{}
 	quit chan struct{}
@@ -51,13 +53,6 @@ type keeper struct {
 type removal struct {
 	path string
 	at   time.Time
-}
-
-// notedPoint is a recovery point that was found or lowered outside of the keeper's goroutine. gone: the log is.
-type notedPoint struct {
-	tp     TopicPartition
-	offset int64
-	gone   bool
 }
 
 func newKeeper(d *Dir) *keeper {
@@ -93,47 +88,6 @@ func (k *keeper) add(l *Log) {
 	k.mu.Unlock()
 }
 
-// note has the recovery point checkpoint say offset for a log.
-func (k *keeper) note(tp TopicPartition, offset int64) {
-	k.mu.Lock()
-	k.noted = append(k.noted, notedPoint{tp: tp, offset: offset})
-	k.mu.Unlock()
-}
-
-// forget removes a log from the checkpoints.
-func (k *keeper) forget(tp TopicPartition) {
-	k.mu.Lock()
-	k.noted = append(k.noted, notedPoint{tp: tp, gone: true})
-	k.mu.Unlock()
-}
-
-// touch has the log start checkpoint looked at, though nothing was appended.
-func (k *keeper) touch(l *Log) {
-	k.mu.Lock()
-	k.touched = append(k.touched, l)
-	k.mu.Unlock()
-}
-
-// takeNoted brings the checkpoints up to what was noted.
-func (k *keeper) takeNoted() (any bool) {
-	k.mu.Lock()
-	noted, touched := k.noted, k.touched
-	k.noted, k.touched = nil, nil
-	k.mu.Unlock()
-	for _, l := range touched {
-		k.noteStart(l)
-	}
-	for _, n := range noted {
-		if n.gone {
-			k.recovery.remove(n.tp)
-			k.starts.remove(n.tp)
-		} else {
-			k.recovery.set(n.tp, n.offset)
-		}
-	}
-	return len(noted)+len(touched) > 0
-}
-
 // removeLater removes a directory, which no log uses any more, after delay. A full disk doesn't wait.
 func (k *keeper) removeLater(path string, delay time.Duration) {
 	k.mu.Lock()
@@ -141,6 +95,19 @@ func (k *keeper) removeLater(path string, delay time.Duration) {
 	k.mu.Unlock()
 	if delay <= 0 || k.dir.State() == DirFull {
 		k.poke()
+	}
+}
+
+// force has all recovery points moved now, and returns when that is done. It waits: no lock may be held.
+func (k *keeper) force() {
+	done := make(chan struct{})
+	k.mu.Lock()
+	k.forced = append(k.forced, done)
+	k.mu.Unlock()
+	k.poke()
+	select {
+	case <-done:
+	case <-k.done:
 	}
 }
 
@@ -155,14 +122,22 @@ func (k *keeper) run() {
 		case <-k.wake:
 		case <-ticker.C:
 		}
+		k.mu.Lock()
+		forced := k.forced
+		k.forced = nil
+		k.mu.Unlock()
+		k.answerLowered()
 		if k.dir.State() != DirFailed {
-			k.pass(time.Now())
+			k.pass(time.Now(), len(forced) > 0)
+		}
+		for _, done := range forced {
+			close(done)
 		}
 	}
 }
 
-// pass is one look at everything.
-func (k *keeper) pass(now time.Time) {
+// pass is one look at everything. With force every recovery point is moved.
+func (k *keeper) pass(now time.Time, force bool) {
 	k.remove(now)
 	k.dir.checkSpace()
 	k.mu.Lock()
@@ -173,9 +148,14 @@ func (k *keeper) pass(now time.Time) {
 		return
 	}
 	k.repair()
-	chosen := k.choose(now)
-	k.checkpoint(chosen)
-	k.rewrite(now, false)
+	for {
+		chosen := k.choose(now, force)
+		k.checkpoint(chosen)
+		if !force || len(chosen) < maxCheckpoints {
+			break
+		}
+	}
+	k.rewrite(now, force)
 	if err := k.dir.committer.do(nil, false); err != nil { // writes the marks that changed
 		return
 	}
@@ -191,7 +171,9 @@ func (k *keeper) repair() {
 			if !s.broken.Load() {
 				continue
 			}
-			l.token <- struct{}{}
+			if !l.tryToken() {
+				continue
+			}
 			if err := l.rebuildIndexes(s); err != nil {
 				k.dir.m.logger.Warn("the indexes of a segment can't be made anew", "segment", s.path(logSuffix), "error", err)
 			}
@@ -202,7 +184,7 @@ func (k *keeper) repair() {
 
 // choose returns the logs that get a checkpoint in this pass, and keeps those that don't in k.behind. Logs with the most
 // bytes above their recovery point come first.
-func (k *keeper) choose(now time.Time) []*Log {
+func (k *keeper) choose(now time.Time, force bool) []*Log {
 	type candidate struct {
 		l        *Log
 		distance int64
@@ -224,7 +206,7 @@ func (k *keeper) choose(now time.Time) []*Log {
 	k.behind = k.behind[:0]
 	var chosen []*Log
 	for _, c := range all {
-		if len(chosen) < maxCheckpoints && (c.due || total > recoveryBudget) {
+		if len(chosen) < maxCheckpoints && (force || c.due || total > recoveryBudget) {
 			total -= c.distance
 			chosen = append(chosen, c.l)
 			c.l.watched.Store(false) // what changes from now on counts anew
@@ -242,7 +224,10 @@ func (k *keeper) checkpoint(logs []*Log) {
 	}
 	captures := make([]capture, 0, len(logs))
 	for _, l := range logs {
-		l.token <- struct{}{}
+		if !l.tryToken() {
+			k.add(l)
+			continue
+		}
 		c, err := l.capture(nil)
 		if err != nil {
 			<-l.token
@@ -259,6 +244,16 @@ func (k *keeper) checkpoint(logs []*Log) {
 			k.finish(c)
 		}
 		<-c.l.token
+	}
+}
+
+// tryToken takes the log's token if it is free. The keeper never waits for one: its holder may be waiting for the keeper.
+func (l *Log) tryToken() bool {
+	select {
+	case l.token <- struct{}{}:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -279,31 +274,6 @@ func (k *keeper) finish(c *capture) {
 	k.noteStart(l)
 }
 
-// noteStart keeps the log start checkpoint, which has only logs that start above their first segment (rule 3.3.2).
-func (k *keeper) noteStart(l *Log) {
-	segs, start := l.segmentList(), l.start.Load()
-	if len(segs) > 0 && start > segs[0].base {
-		k.starts.set(l.tp, start)
-	} else {
-		k.starts.remove(l.tp)
-	}
-}
-
-// rewrite writes the offset checkpoints that changed. Without force it does so rarely when they are large.
-func (k *keeper) rewrite(now time.Time, force bool) {
-	if !force && now.Before(k.nextRewrite) {
-		return
-	}
-	began := time.Now()
-	for _, f := range []*offsetFile{&k.recovery, &k.starts} {
-		if err := f.write(k.dir); err != nil {
-			_ = k.dir.writeFailed(TopicPartition{}, err)
-			return
-		}
-	}
-	k.nextRewrite = now.Add(time.Since(began) * checkpointShare)
-}
-
 // remove removes the directories whose time has come, all of them when the disk is full.
 func (k *keeper) remove(now time.Time) {
 	full := k.dir.State() == DirFull
@@ -322,35 +292,4 @@ func (k *keeper) remove(now time.Time) {
 			k.dir.m.logger.Warn("a deleted log can't be removed; it is tried again at the next start", "path", path, "error", err)
 		}
 	}
-}
-
-// offsetFile is the content of an offset checkpoint.
-type offsetFile struct {
-	name    string
-	offsets map[TopicPartition]int64
-	changed bool
-}
-
-func (f *offsetFile) set(tp TopicPartition, offset int64) {
-	if old, ok := f.offsets[tp]; !ok || old != offset {
-		f.offsets[tp], f.changed = offset, true
-	}
-}
-
-func (f *offsetFile) remove(tp TopicPartition) {
-	if _, ok := f.offsets[tp]; ok {
-		delete(f.offsets, tp)
-		f.changed = true
-	}
-}
-
-func (f *offsetFile) write(d *Dir) error {
-	if !f.changed {
-		return nil
-	}
-	if err := WriteCheckpoint(d.m.fs, d.path, f.name, f.offsets); err != nil {
-		return err
-	}
-	f.changed = false
-	return nil
 }

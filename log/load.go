@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// Known says whether a log found on disk is assigned to this broker, and with which settings (rule 3.9.7). topicID is
-// zero when the directory doesn't tell.
+// Known says whether a log found on disk is assigned to this broker, and with which settings (rule 3.9.7).
 type Known func(tp TopicPartition, topicID [16]byte) (*Config, bool)
 
 // Load opens the logs found in the data directories, a few at a time, and recovers those of directories that were not
@@ -121,7 +120,10 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 	tp := name.TopicPartition
 	dir := path.Join(d.path, name.String())
 	topicID, err := ReadPartitionMetadata(m.fs, dir)
-	if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
+	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
+		return d.setAsideUnnamed(name, err)
+	}
+	if err != nil {
 		return d.fail(err)
 	}
 	cfg, ok := known(tp, topicID)
@@ -143,7 +145,32 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 	}
 	d.logs.Add(1)
 	m.logs[tp] = l
+	d.committer.add(l) // nothing, unless recovery made it start anew
 	m.changed(l)
+	return nil
+}
+
+// setAsideUnnamed sets a log aside whose partition.metadata does not tell its topic id, for the reason why. A crash right
+// after its directory was made leaves that, before anything was acknowledged; then nothing or little is in it.
+func (d *Dir) setAsideUnnamed(name DirName, why error) error {
+	dir := path.Join(d.path, name.String())
+	entries, err := d.m.fs.ReadDir(dir)
+	if err != nil {
+		return d.fail(err)
+	}
+	var bytes int64
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), logSuffix) {
+			bytes += info.Size()
+		}
+	}
+	d.m.logger.Warn("a directory does not say which topic id its log has: it is set aside", "dir", dir, "bytes", bytes, "error", why)
+	if bytes > 0 {
+		return d.setAside(name, DirStray)
+	}
+	if err := d.m.fs.RemoveAll(dir); err != nil {
+		return d.fail(err)
+	}
 	return nil
 }
 

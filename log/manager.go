@@ -179,6 +179,14 @@ func (m *Manager) place(key MarkKey) (best *Dir, promised int64, err error) {
 	return best, 0, nil
 }
 
+// Checkpoint moves the recovery points of all logs to their durable ends now, and returns when the checkpoints are
+// written. Without it that happens in the background.
+func (m *Manager) Checkpoint() {
+	for _, d := range m.dirs {
+		d.keeper.force()
+	}
+}
+
 // changed has the keeper look at the log.
 func (m *Manager) changed(l *Log) {
 	if !l.watched.Load() {

@@ -35,6 +35,8 @@ type plan struct {
 	// a durable mark says so.
 	promised int64
 	ours     bool
+	// proven says that at is the recovery point with its place: what lies below is on the disk, names included.
+	proven bool
 }
 
 // open loads the log's files into l (rules 3.9.1 to 3.9.4). What lies above the recovery point is verified batch by
@@ -68,15 +70,17 @@ func (r *recovery) open(l *Log) error {
 	if err := r.conclude(l, &p, found); err != nil {
 		return err
 	}
-	if l.start.Load() > l.end.Offset && l.loss == nil { // rule 3.9.3
-		return l.restartAt(l.start.Load())
+	if l.start.Load() <= l.end.Offset || l.loss != nil {
+		return nil
 	}
-	return nil
+	r.m.logger.Warn("a log ends below its log start and starts anew there", "log", l.tp.String(), "end", l.end.Offset, "start", l.start.Load())
+	return l.restartAt(l.start.Load()) // rule 3.9.3
 }
 
 // openEmpty is open for a log whose directory has no segment.
 func (r *recovery) openEmpty(l *Log, v mark) error {
 	l.begin(l.dir.starts[l.tp])
+	l.names.directory = true // it may be in the page cache only
 	if v.end > l.start.Load() {
 		l.loss = &Loss{Offset: l.start.Load(), Promised: v.end, Reason: "there is no segment in " + l.path}
 		r.m.logger.Error("a log has lost acknowledged records", "log", l.tp.String(), "loss", l.loss.String())
@@ -144,7 +148,7 @@ func (r *recovery) plan(l *Log, files *logFiles, v mark, marked bool) (plan, err
 			return p, err
 		}
 		if ok {
-			p.at, p.snapshot, p.entries = v.recovery, v.recovery.Offset, entries
+			p.at, p.snapshot, p.entries, p.proven = v.recovery, v.recovery.Offset, entries, true
 			return p, nil
 		}
 	}
@@ -368,7 +372,7 @@ func (r *recovery) conclude(l *Log, p *plan, found findings) error {
 		l.lastEpoch = e.Epoch
 	}
 	l.checkpoint.recovery, l.snapshotAt = p.at, p.snapshot
-	if l.loss != nil || end == p.at && p.ours && found.cause == nil {
+	if l.loss != nil || p.proven && end == p.at && found.cause == nil {
 		return nil
 	}
 	return r.settle(l, p, &found)
@@ -382,10 +386,8 @@ func (r *recovery) cutTorn(l *Log, segs []*segment, found *findings) error {
 	s := segs[found.i]
 	r.m.logger.Warn("the end of a log is torn and is cut: it was not acknowledged", "log", l.tp.String(),
 		"end", found.t.next, "bytes", s.size.Load()-found.t.size, "later_segments", len(segs)-1-found.i, "cause", found.cause)
-	for _, later := range segs[found.i+1:] {
-		if err := r.m.removeSegmentFiles(later); err != nil {
-			return err
-		}
+	if err := r.m.removeSegments(segs[found.i+1:]); err != nil {
+		return err
 	}
 	file, err := r.m.files.acquire(s)
 	if err != nil {
@@ -425,6 +427,9 @@ func (r *recovery) settle(l *Log, p *plan, found *findings) error {
 		}
 	}
 	if err := l.epochs.Persist(r.m.fs, l.path); err != nil {
+		return err
+	}
+	if err := syncFile(r.m.fs, path.Join(l.path, partitionMetadataFile)); err != nil { // before a kill it may not have been
 		return err
 	}
 	if err := r.m.fs.SyncDir(l.path); err != nil {

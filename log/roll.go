@@ -190,6 +190,17 @@ func (m *Manager) removeSegmentFiles(s *segment) error {
 	return nil
 }
 
+// removeSegments removes the files of the last segments of a log, the newest first: a crash in between leaves a log that
+// ends earlier, and never one with a hole.
+func (m *Manager) removeSegments(segs []*segment) error {
+	for _, s := range slices.Backward(segs) {
+		if err := m.removeSegmentFiles(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // syncFile opens a file that was written without a handle kept, and syncs it.
 func syncFile(fsys vfs.FS, name string) error {
 	f, err := fsys.OpenFile(name, os.O_RDWR, 0)

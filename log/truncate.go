@@ -25,7 +25,18 @@ func (l *Log) TruncateTo(offset int64) error {
 		l.resetLastEpoch()
 		return nil
 	}
-	return l.cut(offset, func() error { return l.truncateTo(offset) })
+	return l.cut(func() error {
+		segs := l.segmentList()
+		i := floorSegment(segs, offset)
+		if i < 0 {
+			return l.promiseLessAnd(0, func() error { return l.restartAt(offset) })
+		}
+		place, err := l.cutPlace(segs[i], offset)
+		if err != nil {
+			return err
+		}
+		return l.promiseLessAnd(place.Offset, func() error { return l.truncateTo(segs[:i+1], place) })
+	})
 }
 
 // TruncateFullyAndStartAt empties the log and lets it start at offset, which a follower does whose end lies below the
@@ -33,28 +44,25 @@ func (l *Log) TruncateTo(offset int64) error {
 func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 	l.token <- struct{}{}
 	defer func() { <-l.token }()
-	return l.cut(0, func() error { return l.restartAt(offset) })
+	return l.cut(func() error {
+		return l.promiseLessAnd(0, func() error { return l.restartAt(offset) })
+	})
 }
 
-// cut runs fn, which cuts files, as a truncation that keeps nothing at or above offset; the token is held.
-func (l *Log) cut(offset int64, fn func() error) error {
-	l.mu.Lock()
-	if l.closed != nil {
-		defer l.mu.Unlock()
-		return l.closed
+// cut runs fn, which cuts files, while appends are refused, and syncs what is left before they go on: what was cut must
+// not come back behind them. The token is held.
+func (l *Log) cut(fn func() error) error {
+	if err := l.beginCut(); err != nil {
+		return err
 	}
-	l.cuts++
-	l.cutting = true
-	l.mu.Unlock()
-	err := l.promiseLess(offset)
+	start := l.start.Load()
+	err := fn()
 	if err == nil {
-		if err = fn(); err != nil {
-			err = l.dir.fail(fmt.Errorf("truncate %s to %d: %w", l.tp, offset, err))
-		}
-	}
-	if err == nil { // before anything is appended: what was cut must not come back behind it
 		l.dir.committer.add(l)
 		err = l.dir.committer.barrier()
+	}
+	if err == nil && l.start.Load() < start {
+		err = l.dir.keeper.lowerStart(l)
 	}
 	l.mu.Lock()
 	l.cutting = false
@@ -64,6 +72,33 @@ func (l *Log) cut(offset int64, fn func() error) error {
 	l.mu.Unlock()
 	l.m.changed(l)
 	return err
+}
+
+// beginCut has appends refused, after what is queued is written.
+func (l *Log) beginCut() error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.lockQuiet(); err != nil {
+		return err
+	}
+	defer l.mu.Unlock()
+	if l.closed != nil {
+		return l.closed
+	}
+	l.cuts++
+	l.cutting = true
+	return nil
+}
+
+// promiseLessAnd cuts files with fn so that the log ends at offset, after it has promised no more than that.
+func (l *Log) promiseLessAnd(offset int64, fn func() error) error {
+	if err := l.promiseLess(offset); err != nil {
+		return err
+	}
+	if err := fn(); err != nil {
+		return l.dir.fail(fmt.Errorf("truncate %s to %d: %w", l.tp, offset, err))
+	}
+	return nil
 }
 
 // promiseLess lowers the log's durable mark and recovery point to offset, on the disk too.
@@ -86,29 +121,15 @@ func lowerTo(p Position, offset int64) Position {
 	return At(offset)
 }
 
-// truncateTo cuts the files; appends are refused meanwhile, and the token is held.
-func (l *Log) truncateTo(offset int64) error {
+// truncateTo leaves the segments kept, the last of them cut at place.
+func (l *Log) truncateTo(kept []*segment, place Position) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
-	if err := l.lockQuiet(); err != nil {
+	if err := l.m.removeSegments(l.segmentList()[len(kept):]); err != nil {
 		return err
 	}
-	l.mu.Unlock()
-	segs := l.segmentList()
-	i := floorSegment(segs, offset)
-	if i < 0 {
-		return l.restart(offset)
-	}
-	seg := segs[i]
-	place, err := l.cutPlace(seg, offset)
-	if err != nil {
-		return err
-	}
-	for _, s := range segs[i+1:] {
-		if err := l.m.removeSegmentFiles(s); err != nil {
-			return err
-		}
-	}
+	kept = slices.Clone(kept)
+	seg := kept[len(kept)-1]
 	if err := l.cutFile(seg, place); err != nil {
 		return err
 	}
@@ -116,7 +137,6 @@ func (l *Log) truncateTo(offset int64) error {
 	if err != nil {
 		return err
 	}
-	kept := slices.Clone(segs[:i+1])
 	if err := l.dropSnapshotsAbove(t.next); err != nil {
 		return err
 	}
@@ -258,38 +278,28 @@ func (l *Log) resetLastEpoch() {
 	}
 }
 
-// restartAt empties the log and lets it start at offset.
+// restartAt empties the log and lets it start at offset; nothing is queued. The new, empty segment is what remembers the
+// offset. Nothing is durable before the next round of the Committer.
 func (l *Log) restartAt(offset int64) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
-	if err := l.lockQuiet(); err != nil {
+	if err := l.m.removeSegments(l.segmentList()); err != nil {
 		return err
-	}
-	l.mu.Unlock()
-	return l.restart(offset)
-}
-
-// restart is restartAt; appendMu is held and nothing is queued. The log has no segment until its next append.
-func (l *Log) restart(offset int64) error {
-	for _, s := range l.segmentList() {
-		if err := l.m.removeSegmentFiles(s); err != nil {
-			return err
-		}
 	}
 	if err := l.dropSnapshotsAbove(-1); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.names.segment = l.active() != nil // the names of what was removed
 	l.segments.Store(nil)
 	l.begin(offset)
+	l.durable, l.checkpoint.recovery = At(0), At(0)
 	l.producers.reset()
 	l.unstable = At(-1)
 	l.checkpoint.snapshots, l.snapshotAt = nil, -1
 	l.epochs.Clear()
 	l.lastEpoch = -1
-	return nil
+	l.mu.Unlock()
+	return l.createFirst(time.Now().UnixMilli(), l.cfg.Load())
 }
 
 // dropSnapshotsAbove removes the producer snapshots above offset.

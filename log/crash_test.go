@@ -1,0 +1,419 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kbroker/kbroker/internal/simfs"
+	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log/record"
+)
+
+// walkBatch is a batch as it must be in a log.
+type walkBatch struct {
+	base, last int64
+	leader     int32
+	bytes      []byte
+}
+
+// walkLog is what a log of the walk must hold: a list of batches, of which a power cut may take those that were not durable.
+type walkLog struct {
+	partition int32
+	cfg       Config
+	l         *Log
+	batches   []walkBatch
+	leader    int32
+	seq       int32
+	// durable is the largest DurableEnd that was seen; it is the promise.
+	durable int64
+	// written says that all of batches was written, so that a kill takes nothing.
+	written bool
+	// starts are the offsets at which the log may begin while it is empty: more than one after a crash in the middle of a
+	// restart.
+	starts []int64
+}
+
+func (g *walkLog) end() int64 {
+	if len(g.batches) == 0 {
+		return g.starts[len(g.starts)-1]
+	}
+	return g.batches[len(g.batches)-1].last + 1
+}
+
+// powerWalk does random things to a few logs, cuts the power or kills the process at random moments, and compares what
+// is there afterwards with the model.
+type powerWalk struct {
+	r       *rand.Rand
+	disk    *simfs.FS
+	m       *Manager
+	logs    []*walkLog
+	crashed atomic.Pointer[simfs.FS] // the disk after a crash in the middle of an operation
+	mu      sync.Mutex               // makes crashes exclude each other
+	process int                      // counts them
+	trace   []string
+}
+
+func newPowerWalk(seed uint64, tweak func(*simfs.FS)) *powerWalk {
+	w := &powerWalk{r: rand.New(rand.NewPCG(seed, 77)), disk: simfs.New()}
+	if w.r.IntN(2) == 0 {
+		w.disk.SetOwnMount("/data", true)
+	}
+	if tweak != nil {
+		tweak(w.disk)
+	}
+	for p := range int32(1 + w.r.IntN(6)) {
+		cfg := DefaultConfig()
+		cfg.SegmentBytes = int32(1500 + w.r.IntN(4000))
+		cfg.IndexIntervalBytes = int32(100 + w.r.IntN(600))
+		cfg.SegmentIndexBytes = int32(120 + w.r.IntN(400))
+		if w.r.IntN(4) == 0 {
+			cfg.Durability = Replicated
+		}
+		w.logs = append(w.logs, &walkLog{partition: p, cfg: cfg, starts: []int64{0}})
+	}
+	return w
+}
+
+var dbg *powerWalk
+
+var dbgFS func(vfs.FS) vfs.FS = func(f vfs.FS) vfs.FS { return f }
+
+func (w *powerWalk) note(format string, a ...any) {
+	w.trace = append(w.trace, fmt.Sprintf(format, a...))
+}
+
+// open starts the process on the disk and checks every log against its model.
+func (w *powerWalk) open(killed bool) error {
+	var err error
+	w.crashed.Store(nil)
+	w.m, err = Open(Options{FS: dbgFS(w.disk), Dirs: []string{"/data"}, Logger: quiet(), ClusterID: "c", NodeID: 1, Codecs: record.NewCodecs()})
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	err = w.m.Load(context.Background(), func(tp TopicPartition, _ [16]byte) (*Config, bool) { return &w.logs[tp.Partition].cfg, true })
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	for _, g := range w.logs {
+		tp := TopicPartition{"t", g.partition}
+		if g.l, err = w.m.Create(tp, testTopicID, &g.cfg); err != nil {
+			return err
+		}
+		if err := w.check(g, killed); err != nil {
+			return fmt.Errorf("log %s: %w", tp, err)
+		}
+	}
+	return nil
+}
+
+// check compares a log with its model after a start, and takes what is there as the model.
+func (w *powerWalk) check(g *walkLog, killed bool) error {
+	l := g.l
+	if loss := l.Loss(); loss != nil {
+		return fmt.Errorf("reports a loss: %s", loss)
+	}
+	end := l.End().Offset
+	if end < g.durable {
+		return fmt.Errorf("ends at %d, but %d was durable", end, g.durable)
+	}
+	if killed && g.written && end != g.end() {
+		return fmt.Errorf("ends at %d after a kill, but %d was written", end, g.end())
+	}
+	if l.DurableEnd().Offset != end {
+		return fmt.Errorf("is durable up to %d of %d after a start", l.DurableEnd().Offset, end)
+	}
+	data, err := tryReadAll(l)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for len(data) > 0 {
+		if n == len(g.batches) {
+			return fmt.Errorf("holds %d bytes more than was written", len(data))
+		}
+		b := g.batches[n]
+		if !bytes.HasPrefix(data, b.bytes) {
+			return fmt.Errorf("batch %d at offset %d is not what was written", n, b.base)
+		}
+		if got := l.EpochForOffset(b.base); got != b.leader {
+			return fmt.Errorf("offset %d has epoch %d, not %d: %v", b.base, got, b.leader, l.epochs.Entries())
+		}
+		data = data[len(b.bytes):]
+		n++
+	}
+	if n == 0 && !slices.Contains(g.starts, end) {
+		return fmt.Errorf("is empty but ends at %d", end)
+	}
+	g.batches = g.batches[:n]
+	if n > 0 && end != g.end() {
+		return fmt.Errorf("ends at %d, its last batch at %d", end, g.end())
+	}
+	g.starts, g.durable, g.written = []int64{l.StartOffset()}, end, true
+	return w.checkProducer(g)
+}
+
+// checkProducer checks that the producer's last batch is known (T154), and goes on where it ended.
+func (w *powerWalk) checkProducer(g *walkLog) error {
+	if len(g.batches) == 0 {
+		g.seq = 0
+		return nil
+	}
+	last := record.Batch(g.batches[len(g.batches)-1].bytes)
+	g.seq = record.AddSequence(last.LastSequence(), 1)
+	a := newAppend(bytes.Clone(last), g.leader)
+	if err := g.l.Stage(a); err != nil {
+		return fmt.Errorf("resend of the last batch: %w", err)
+	}
+	if !a.Duplicate || a.BaseOffset != last.BaseOffset() {
+		return fmt.Errorf("resend of the last batch: duplicate %v, offset %d instead of %d", a.Duplicate, a.BaseOffset, last.BaseOffset())
+	}
+	return nil
+}
+
+// appendSome stages a few batches and flushes them.
+func (w *powerWalk) appendSome(g *walkLog) {
+	if w.r.IntN(5) == 0 {
+		g.leader++
+		if err := g.l.BecomeLeader(g.leader); err != nil {
+			panic(err)
+		}
+	}
+	n := 1 + w.r.IntN(4)
+	appends := make([]*Append, 0, n)
+	for range n {
+		b := makeBatch(batchSpec{n: 1 + w.r.Int32N(4), value: w.r.IntN(300), timestamp: w.r.Int64N(1000), pid: 1 + int64(g.partition), seq: g.seq, fill: byte(w.r.Uint32())})
+		a := newAppend(b, g.leader)
+		if err := g.l.Stage(a); err != nil {
+			w.note("stage: %v", err)
+			break
+		}
+		g.seq = record.AddSequence(b.LastSequence(), 1)
+		appends = append(appends, a)
+		// What is staged may be written from now on, by a roll.
+		g.batches = append(g.batches, walkBatch{a.BaseOffset, a.LastOffset, g.leader, a.Batch})
+	}
+	g.written = false
+	if err := g.l.Flush(); err != nil {
+		w.note("flush: %v", err)
+		return
+	}
+	g.written = len(appends) == n
+	w.note("append %d to %d", n, g.partition)
+}
+
+func (w *powerWalk) truncate(g *walkLog) {
+	target := int64(0)
+	if g.end() > 0 {
+		target = w.r.Int64N(g.end() + 1)
+	}
+	cut := len(g.batches)
+	for cut > 0 && g.batches[cut-1].last >= target {
+		cut--
+	}
+	g.durable = min(g.durable, target)
+	if cut < len(g.batches) {
+		g.durable = min(g.durable, g.batches[cut].base)
+	}
+	if cut == 0 {
+		g.durable, g.starts = 0, append(g.starts, 0, target)
+	}
+	g.written = false
+	w.note("truncate %d to %d", g.partition, target)
+	if err := g.l.TruncateTo(target); err != nil {
+		w.note("truncate: %v", err)
+		return
+	}
+	g.batches = g.batches[:cut]
+	g.written = true
+	if got := g.l.End().Offset; got != g.end() && cut > 0 {
+		w.note("end %d instead of %d", got, g.end())
+	}
+	g.seq = 0
+	if cut > 0 {
+		g.seq = record.AddSequence(record.Batch(g.batches[cut-1].bytes).LastSequence(), 1)
+	} else {
+		g.starts = []int64{g.l.StartOffset()}
+	}
+}
+
+func (w *powerWalk) restart(g *walkLog) {
+	at := g.end() + w.r.Int64N(50)
+	g.durable, g.written = 0, false
+	w.note("restart %d at %d", g.partition, at)
+	g.starts = append(g.starts, 0, at) // 0: no segment is left
+	if err := g.l.TruncateFullyAndStartAt(at); err != nil {
+		w.note("restart: %v", err)
+		return
+	}
+	g.batches, g.starts, g.seq, g.written = nil, []int64{at}, 0, true
+}
+
+// observe takes note of what was promised until now.
+func (w *powerWalk) observe() {
+	for _, g := range w.logs {
+		if g.l != nil {
+			g.durable = max(g.durable, g.l.DurableEnd().Offset)
+		}
+	}
+}
+
+// crashLater cuts the power, or kills the process, in the middle of some coming operation.
+func (w *powerWalk) crashLater() {
+	seed, kill := w.r.Uint64(), w.r.IntN(4) == 0
+	disk, process := w.disk, w.process
+	w.disk.Inject(simfs.Rule{Ops: ^simfs.Op(0), Pattern: "*", Skip: w.r.IntN(60), Times: 1, Before: func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.process != process {
+			return
+		}
+		w.process++
+		if kill {
+			w.crashed.Store(disk.Kill())
+		} else {
+			w.crashed.Store(disk.Crash(seed))
+		}
+	}})
+}
+
+// run does steps and returns what is wrong.
+func (w *powerWalk) run(steps int) error {
+	if err := w.open(false); err != nil {
+		return err
+	}
+	for range steps {
+		g := w.logs[w.r.IntN(len(w.logs))]
+		switch k := w.r.IntN(100); {
+		case k < 60:
+			w.appendSome(g)
+		case k < 66:
+			w.truncate(g)
+		case k < 68:
+			w.restart(g)
+		case k < 74:
+			w.m.Checkpoint()
+		case k < 80:
+			w.settle(g)
+		case k < 88:
+			w.crashLater()
+		case k < 92:
+			if err := w.stopCleanly(); err != nil {
+				return err
+			}
+		default:
+			if err := w.crash(); err != nil {
+				return err
+			}
+		}
+		if w.crashed.Load() != nil {
+			if err := w.afterCrash(); err != nil {
+				return err
+			}
+		}
+	}
+	w.m.kill()
+	return nil
+}
+
+// settle lets the Committer finish.
+func (w *powerWalk) settle(g *walkLog) {
+	for i := 0; i < 200 && g.l.DurableEnd() != g.l.End() && g.l.Err() == nil && g.cfg.AckDurable(); i++ {
+		time.Sleep(20 * time.Microsecond)
+	}
+}
+
+func (w *powerWalk) stopCleanly() error {
+	w.note("close")
+	err := w.m.Close(7)
+	if w.crashed.Load() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	w.disk.ClearRules()
+	return w.open(true)
+}
+
+func (w *powerWalk) crash() error {
+	w.mu.Lock()
+	crashed := w.crashed.Load() != nil
+	w.process++
+	w.mu.Unlock()
+	if crashed {
+		return nil
+	}
+	w.observe()
+	old := w.m
+	var killed bool
+	switch w.r.IntN(3) {
+	case 0:
+		w.note("kill")
+		w.disk, killed = w.disk.Kill(), true
+	case 1:
+		w.note("power cut, worst case")
+		w.disk = w.disk.CrashWorst()
+	default:
+		w.note("power cut")
+		w.disk = w.disk.Crash(w.r.Uint64())
+	}
+	old.kill()
+	return w.open(killed)
+}
+
+// afterCrash goes on after a crash in the middle of something.
+func (w *powerWalk) afterCrash() error {
+	w.note("crash within an operation")
+	w.m.kill()
+	w.observe()
+	w.disk = w.crashed.Load()
+	return w.open(false)
+}
+
+// TestPowerWalk checks over seeded histories that no power cut, at any moment, takes what DurableEnd promised, that a
+// kill takes nothing that was written, and that what is left is a prefix of what was written, with its indexes, epochs and
+// producers.
+func TestPowerWalk(t *testing.T) {
+	seeds := uint64(150)
+	if testing.Short() {
+		seeds = 30
+	}
+	for seed := range seeds {
+		w := newPowerWalk(seed, nil)
+		if err := w.run(60); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, lines(w.trace))
+		}
+	}
+}
+
+func lines(trace []string) string {
+	var b bytes.Buffer
+	for _, s := range trace[max(0, len(trace)-25):] {
+		fmt.Fprintln(&b, s)
+	}
+	return b.String()
+}
+
+// TestPowerWalkControls is the negative control: with syncs that do nothing the walk must find lost data.
+func TestPowerWalkControls(t *testing.T) {
+	for name, tweak := range map[string]func(*simfs.FS){
+		"no sync":           func(d *simfs.FS) { d.SetSyncNoop(true) },
+		"no directory sync": func(d *simfs.FS) { d.SetSyncDirNoop(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(40) {
+				if err := newPowerWalk(seed, tweak).run(60); err != nil {
+					return
+				}
+			}
+			t.Error("not noticed in 40 histories")
+		})
+	}
+}

@@ -1,0 +1,151 @@
+package log
+
+import "time"
+
+// offsetFile is the content of an offset checkpoint.
+type offsetFile struct {
+	name    string
+	offsets map[TopicPartition]int64
+	changed bool
+}
+
+func (f *offsetFile) set(tp TopicPartition, offset int64) {
+	if old, ok := f.offsets[tp]; !ok || old != offset {
+		f.offsets[tp], f.changed = offset, true
+	}
+}
+
+func (f *offsetFile) remove(tp TopicPartition) {
+	if _, ok := f.offsets[tp]; ok {
+		delete(f.offsets, tp)
+		f.changed = true
+	}
+}
+
+func (f *offsetFile) write(d *Dir) error {
+	if !f.changed {
+		return nil
+	}
+	if err := WriteCheckpoint(d.m.fs, d.path, f.name, f.offsets); err != nil {
+		return err
+	}
+	f.changed = false
+	return nil
+}
+
+// loweredStart is a log whose log start went down, which has to be on the disk before the log goes on: otherwise the old
+// one would hide new records after a crash.
+type loweredStart struct {
+	l    *Log
+	done chan error
+}
+
+// notedPoint is a recovery point that was found or lowered outside of the keeper's goroutine. gone: the log is.
+type notedPoint struct {
+	tp     TopicPartition
+	offset int64
+	gone   bool
+}
+
+// note has the recovery point checkpoint say offset for a log.
+func (k *keeper) note(tp TopicPartition, offset int64) {
+	k.mu.Lock()
+	k.noted = append(k.noted, notedPoint{tp: tp, offset: offset})
+	k.mu.Unlock()
+}
+
+// forget removes a log from the checkpoints.
+func (k *keeper) forget(tp TopicPartition) {
+	k.mu.Lock()
+	k.noted = append(k.noted, notedPoint{tp: tp, gone: true})
+	k.mu.Unlock()
+}
+
+// touch has the log start checkpoint looked at, though nothing was appended.
+func (k *keeper) touch(l *Log) {
+	k.mu.Lock()
+	k.touched = append(k.touched, l)
+	k.mu.Unlock()
+}
+
+// takeNoted brings the checkpoints up to what was noted.
+func (k *keeper) takeNoted() (any bool) {
+	k.mu.Lock()
+	noted, touched := k.noted, k.touched
+	k.noted, k.touched = nil, nil
+	k.mu.Unlock()
+	for _, l := range touched {
+		k.noteStart(l)
+	}
+	for _, n := range noted {
+		if n.gone {
+			k.recovery.remove(n.tp)
+			k.starts.remove(n.tp)
+		} else {
+			k.recovery.set(n.tp, n.offset)
+		}
+	}
+	return len(noted)+len(touched) > 0
+}
+
+// lowerStart has the log start checkpoint follow a log whose start went down, and returns when that is on the disk. It
+// waits: no lock may be held. The log's token may.
+func (k *keeper) lowerStart(l *Log) error {
+	r := loweredStart{l, make(chan error, 1)}
+	k.mu.Lock()
+	k.lowered = append(k.lowered, r)
+	k.mu.Unlock()
+	k.poke()
+	select {
+	case err := <-r.done:
+		return err
+	case <-k.done:
+		return errStopped
+	}
+}
+
+// answerLowered writes the log start checkpoint for those who wait for it.
+func (k *keeper) answerLowered() {
+	k.mu.Lock()
+	lowered := k.lowered
+	k.lowered = nil
+	k.mu.Unlock()
+	if len(lowered) == 0 {
+		return
+	}
+	for _, r := range lowered {
+		k.noteStart(r.l)
+	}
+	err := k.starts.write(k.dir)
+	if err != nil {
+		err = k.dir.writeFailed(TopicPartition{}, err)
+	}
+	for _, r := range lowered {
+		r.done <- err
+	}
+}
+
+// noteStart keeps the log start checkpoint, which has only logs that start above their first segment (rule 3.3.2).
+func (k *keeper) noteStart(l *Log) {
+	segs, start := l.segmentList(), l.start.Load()
+	if len(segs) > 0 && start > segs[0].base {
+		k.starts.set(l.tp, start)
+	} else {
+		k.starts.remove(l.tp)
+	}
+}
+
+// rewrite writes the offset checkpoints that changed. Without force it does so rarely when they are large.
+func (k *keeper) rewrite(now time.Time, force bool) {
+	if !force && now.Before(k.nextRewrite) {
+		return
+	}
+	began := time.Now()
+	for _, f := range []*offsetFile{&k.recovery, &k.starts} {
+		if err := f.write(k.dir); err != nil {
+			_ = k.dir.writeFailed(TopicPartition{}, err)
+			return
+		}
+	}
+	k.nextRewrite = now.Add(time.Since(began) * checkpointShare)
+}
