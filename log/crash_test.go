@@ -5,14 +5,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kbroker/kbroker/internal/simfs"
-	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -81,10 +82,6 @@ func newPowerWalk(seed uint64, tweak func(*simfs.FS)) *powerWalk {
 	return w
 }
 
-var dbg *powerWalk
-
-var dbgFS func(vfs.FS) vfs.FS = func(f vfs.FS) vfs.FS { return f }
-
 func (w *powerWalk) note(format string, a ...any) {
 	w.trace = append(w.trace, fmt.Sprintf(format, a...))
 }
@@ -93,7 +90,7 @@ func (w *powerWalk) note(format string, a ...any) {
 func (w *powerWalk) open(killed bool) error {
 	var err error
 	w.crashed.Store(nil)
-	w.m, err = Open(Options{FS: dbgFS(w.disk), Dirs: []string{"/data"}, Logger: quiet(), ClusterID: "c", NodeID: 1, Codecs: record.NewCodecs()})
+	w.m, err = Open(Options{FS: w.disk, Dirs: []string{"/data"}, Logger: quiet(), ClusterID: "c", NodeID: 1, Codecs: record.NewCodecs()})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -140,7 +137,9 @@ func (w *powerWalk) check(g *walkLog, killed bool) error {
 		}
 		b := g.batches[n]
 		if !bytes.HasPrefix(data, b.bytes) {
-			return fmt.Errorf("batch %d at offset %d is not what was written", n, b.base)
+			got := record.Batch(data)
+			return fmt.Errorf("batch %d of epoch %d, offsets %d to %d, %d bytes, is not what was written, but one of epoch %d, offsets %d to %d, %d bytes", n,
+				b.leader, b.base, b.last, len(b.bytes), got.PartitionLeaderEpoch(), got.BaseOffset(), got.LastOffset(), got.Size())
 		}
 		if got := l.EpochForOffset(b.base); got != b.leader {
 			return fmt.Errorf("offset %d has epoch %d, not %d: %v", b.base, got, b.leader, l.epochs.Entries())
@@ -381,7 +380,7 @@ func (w *powerWalk) afterCrash() error {
 // kill takes nothing that was written, and that what is left is a prefix of what was written, with its indexes, epochs and
 // producers.
 func TestPowerWalk(t *testing.T) {
-	seeds := uint64(150)
+	seeds := walkSeeds(150)
 	if testing.Short() {
 		seeds = 30
 	}
@@ -416,4 +415,12 @@ func TestPowerWalkControls(t *testing.T) {
 			t.Error("not noticed in 40 histories")
 		})
 	}
+}
+
+// walkSeeds returns the number of histories, more of them on request: KBROKER_WALKS=5000 go test -run PowerWalk ./log
+func walkSeeds(n uint64) uint64 {
+	if v, err := strconv.ParseUint(os.Getenv("KBROKER_WALKS"), 10, 64); err == nil {
+		return v
+	}
+	return n
 }

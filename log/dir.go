@@ -29,11 +29,11 @@ func (s DirState) String() string { return [...]string{"ok", "full", "failed"}[s
 type Dir struct {
 	m        *Manager
 	path     string
-	id       [16]byte
+	meta     MetaProperties
+	isNew    bool // it had no meta.properties
 	ownMount bool
 	lock     io.Closer
 	marks    *durableMarks
-	format   int // kbroker.format of its meta.properties, 0: Kafka wrote it
 	// unclean says that the last stop left no clean shutdown file; brokerEpoch is what the file said, -1: nothing.
 	unclean     bool
 	brokerEpoch int64
@@ -57,7 +57,7 @@ type dirError struct{ err error }
 func (d *Dir) Path() string { return d.path }
 
 // ID returns directory.id of its meta.properties.
-func (d *Dir) ID() [16]byte { return d.id }
+func (d *Dir) ID() [16]byte { return d.meta.DirectoryID }
 
 // State returns whether the directory can be written.
 func (d *Dir) State() DirState { return DirState(d.state.Load()) }

@@ -2,6 +2,9 @@ package log
 
 import (
 	"fmt"
+	"time"
+
+	"github.com/kbroker/kbroker/log/record"
 )
 
 // maxWriteBytes bounds what one write takes from the queue beyond its first batch, and with that what a goroutine writes
@@ -12,6 +15,13 @@ const maxWriteBytes = 1 << 20
 type flushState struct {
 	messages int64 // appended since the last sync was asked for
 	since    int64 // time of the oldest of them in ms, 0: none
+}
+
+func (f *flushState) add(info *record.Info, now int64) {
+	f.messages += int64(info.LastOffsetDelta) + 1
+	if f.since == 0 {
+		f.since = now
+	}
 }
 
 // Flush writes what is queued, with one write for many batches, and publishes the new LogEndOffset. When it returns,
@@ -56,6 +66,20 @@ func (l *Log) wantsSync() bool {
 	}
 	l.flush = flushState{}
 	return true
+}
+
+// flushInTime has the log synced when its oldest unsynced append is older than flush.ms.
+func (l *Log) flushInTime(now time.Time) {
+	limit := l.cfg.Load().FlushMs
+	if limit == NoLimit {
+		return
+	}
+	l.mu.Lock()
+	late := l.flush.since > 0 && now.UnixMilli()-l.flush.since >= limit
+	l.mu.Unlock()
+	if late {
+		l.dir.committer.add(l)
+	}
 }
 
 // writePending writes what is queued until append number target is done; appendMu is held.
@@ -132,7 +156,7 @@ func (l *Log) published(first *Append, n int) {
 		if !a.Duplicate {
 			l.recent.add(a.BaseOffset, a.LastOffset, position)
 			position += int64(a.Info.Size)
-			l.flush.messages += int64(a.Info.LastOffsetDelta) + 1
+			l.flush.add(&a.Info, a.Now)
 			if a.LeaderEpoch > l.lastEpoch {
 				l.assignEpoch(a.LeaderEpoch, a.BaseOffset)
 			}

@@ -145,7 +145,7 @@ func (l *Log) publishedVerbatim(batches []byte, now int64, cfg *Config, res *Fol
 		if epoch := b.PartitionLeaderEpoch(); epoch > l.lastEpoch {
 			l.assignEpoch(epoch, b.BaseOffset())
 		}
-		l.flush.messages += int64(info.LastOffsetDelta) + 1
+		l.flush.add(&info, now)
 		res.note(&info, b.BaseOffset())
 	}
 	l.publish(seg, t)

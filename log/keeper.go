@@ -193,6 +193,7 @@ func (k *keeper) choose(now time.Time, force bool) []*Log {
 	var all []candidate
 	var total int64
 	for _, l := range k.behind {
+		l.flushInTime(now)
 		distance, due, live := l.behind(now)
 		if !live {
 			l.watched.Store(false)

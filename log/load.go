@@ -75,6 +75,9 @@ func (m *Manager) loaded() error {
 			errs = append(errs, d.failure())
 			continue
 		}
+		if err := d.adopt(); err != nil {
+			errs = append(errs, d.writeFailed(TopicPartition{}, err))
+		}
 		d.keeper.poke()
 	}
 	return errors.Join(errs...)

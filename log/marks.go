@@ -202,19 +202,14 @@ func (m *durableMarks) setRecovery(s markSlot, p Position) {
 }
 
 // lower notes in memory, before the log is truncated to end, that no more is promised; write and sync come before the
-// truncation.
+// truncation. The recovery point loses its place, so that recovery syncs what it finds: after a kill in the middle of the
+// truncation, the file's new length may be in the page cache only.
 func (m *durableMarks) lower(s markSlot, end int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key, v, ok := decodeMark(m.buf[s.at():])
-	if !ok || v.end <= end && v.recovery.Offset <= end {
-		return
+	if key, v, ok := decodeMark(m.buf[s.at():]); ok {
+		m.put(s, key, mark{min(v.end, end), At(min(v.recovery.Offset, end))})
 	}
-	v.end = min(v.end, end)
-	if v.recovery.Offset > end {
-		v.recovery = At(end)
-	}
-	m.put(s, key, v)
 }
 
 // release frees the slot of a log that is deleted.

@@ -20,14 +20,14 @@ func (m *Manager) openDirs(o *Options) error {
 		m.dirs = append(m.dirs, d)
 		meta, err := ReadMetaProperties(m.fs, d.path)
 		if isNotExist(err) {
+			d.isNew = true
 			continue
 		}
 		if err != nil {
 			return err
 		}
 		metas, known = append(metas, meta), append(known, d.path)
-		d.id = meta.DirectoryID
-		d.format = meta.Format
+		d.meta = meta
 	}
 	if err := CheckMetaProperties(known, metas, o.ClusterID, o.NodeID); err != nil {
 		return err
@@ -61,12 +61,13 @@ const lockFile = ".lock"
 // claim writes what a new directory lacks, and reads what the last run left.
 func (d *Dir) claim(o *Options) error {
 	fsys := d.m.fs
-	if d.id == ([16]byte{}) || d.format == 0 {
-		if d.id == ([16]byte{}) {
-			d.id = newDirectoryID()
+	d.meta.ClusterID, d.meta.NodeID = o.ClusterID, o.NodeID
+	if d.meta.DirectoryID == ([16]byte{}) {
+		d.meta.DirectoryID = newDirectoryID()
+		if d.isNew {
+			d.meta.Format = FormatVersion
 		}
-		meta := MetaProperties{ClusterID: o.ClusterID, NodeID: o.NodeID, DirectoryID: d.id, Format: FormatVersion}
-		if err := WriteMetaProperties(fsys, d.path, meta); err != nil {
+		if err := WriteMetaProperties(fsys, d.path, d.meta); err != nil {
 			return err
 		}
 		if err := fsys.SyncDir(path.Dir(d.path)); err != nil { // the directory may be new itself
@@ -100,6 +101,20 @@ func (d *Dir) claim(o *Options) error {
 	}
 	d.keeper.recovery.offsets, d.keeper.starts.offsets = maps.Clone(d.recoveryPoints), maps.Clone(d.starts)
 	return nil
+}
+
+// adopt makes a directory that Kafka wrote one of kbroker's, after all its logs were opened: from then on a log in it is
+// known to be whole, or has a durable mark.
+func (d *Dir) adopt() error {
+	if d.meta.Format > 0 {
+		return nil
+	}
+	if err := d.committer.do(nil, true); err != nil { // the marks first
+		return err
+	}
+	meta := d.meta
+	meta.Format = FormatVersion
+	return WriteMetaProperties(d.m.fs, d.path, meta)
 }
 
 // readCheckpoint reads an offset checkpoint. A damaged one is as none, since each is only a lower bound.

@@ -31,10 +31,10 @@ type plan struct {
 	i        int      // number of the segment that holds it
 	snapshot int64    // offset of the producer snapshot to start with, -1: none
 	entries  []snapshotEntry
-	// promised is the offset below which everything was synced: what is missing there is lost, not torn. ours says that
-	// a durable mark says so.
+	// promised is the offset below which everything was synced: what is missing there is lost, not torn. marked says
+	// that a durable mark says so, and not only the recovery point of a log that Kafka wrote.
 	promised int64
-	ours     bool
+	marked   bool
 	// proven says that at is the recovery point with its place: what lies below is on the disk, names included.
 	proven bool
 }
@@ -80,7 +80,10 @@ func (r *recovery) open(l *Log) error {
 // openEmpty is open for a log whose directory has no segment.
 func (r *recovery) openEmpty(l *Log, v mark) error {
 	l.begin(l.dir.starts[l.tp])
-	l.names.directory = true // it may be in the page cache only
+	l.names.directory = true                       // it may be in the page cache only
+	if err := r.m.fs.SyncDir(l.path); err != nil { // segments that were truncated away must not come back
+		return err
+	}
 	if v.end > l.start.Load() {
 		l.loss = &Loss{Offset: l.start.Load(), Promised: v.end, Reason: "there is no segment in " + l.path}
 		r.m.logger.Error("a log has lost acknowledged records", "log", l.tp.String(), "loss", l.loss.String())
@@ -135,7 +138,7 @@ func (r *recovery) openSegments(l *Log, files *logFiles) ([]*segment, error) {
 // was kept; otherwise the start of the segment that holds it, or of an earlier one with a snapshot (rule 3.9.4).
 func (r *recovery) plan(l *Log, files *logFiles, v mark, marked bool) (plan, error) {
 	segs := l.segmentList()
-	p := plan{promised: l.dir.recoveryPoints[l.tp], snapshot: -1, ours: marked}
+	p := plan{promised: l.dir.recoveryPoints[l.tp], snapshot: -1, marked: marked}
 	recovery := p.promised
 	if marked {
 		p.promised, recovery = v.end, v.recovery.Offset
@@ -214,7 +217,8 @@ func (r *recovery) verify(l *Log, p *plan) (findings, error) {
 	for i := p.i; i < len(segs); i++ {
 		s := segs[i]
 		if i > p.i {
-			if p.ours && !l.cfg.Load().Compact && s.base != found.t.next {
+			// Only kbroker's segments follow one another without a hole, unless they are compacted.
+			if l.dir.meta.Format > 0 && !l.cfg.Load().Compact && s.base != found.t.next {
 				found.cause = fmt.Errorf("the segment after offset %d begins at %d", found.t.next-1, s.base)
 				return found, nil
 			}
@@ -351,7 +355,7 @@ func fitEpoch(c *EpochCache, epoch int32, offset int64) {
 func (r *recovery) conclude(l *Log, p *plan, found findings) error {
 	segs := l.segmentList()
 	end := found.t.end()
-	if end.Offset < p.promised && (p.ours || found.cause == nil) {
+	if end.Offset < p.promised && (p.marked || found.cause == nil) {
 		reason := fmt.Sprintf("the log ends in %s at %d bytes", segs[found.i].path(logSuffix), found.t.size)
 		if found.cause != nil {
 			reason = found.cause.Error()

@@ -105,7 +105,7 @@ func (l *Log) promiseLessAnd(offset int64, fn func() error) error {
 func (l *Log) promiseLess(offset int64) error {
 	l.mu.Lock()
 	l.durable = lowerTo(l.durable, offset)
-	l.checkpoint.recovery = lowerTo(l.checkpoint.recovery, offset)
+	l.checkpoint.recovery = At(min(l.checkpoint.recovery.Offset, offset))
 	l.mu.Unlock()
 	l.dir.keeper.note(l.tp, min(offset, l.DurableEnd().Offset))
 	return l.dir.committer.do(func() {
@@ -261,7 +261,9 @@ func (l *Log) afterCut(segs []*segment, t tail, producers *producerState) {
 	l.recent.reset()
 	l.names.segment = true // the names of what was removed
 	l.checkpoint.snapshots = slices.DeleteFunc(l.checkpoint.snapshots, func(s pendingSnapshot) bool { return s.offset > t.next })
-	l.snapshotAt = min(l.snapshotAt, t.next)
+	if l.snapshotAt > t.next {
+		l.snapshotAt = -1
+	}
 	l.epochs.TruncateFromEnd(t.next)
 	l.lastEpoch = -1
 	if e, ok := l.epochs.Latest(); ok {
