@@ -1,0 +1,100 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// answering is a Service that answers ListGroups with the correlation id as throttle time, late now and then.
+type answering struct{}
+
+func (answering) Connect(context.Context, ConnInfo) Session { return &answeringSession{} }
+
+type answeringSession struct{ echoSession }
+
+func (s *answeringSession) Start(h *Header, _ []byte) (Reply, error) {
+	if h.Key != int16(kmsg.ListGroups) {
+		return nil, errors.New("not served")
+	}
+	resp := kmsg.NewPtrListGroupsResponse()
+	resp.SetVersion(h.Version)
+	resp.ThrottleMillis = h.CorrelationID
+	r := &echoReply{body: resp.AppendTo(nil)}
+	if h.CorrelationID%7 == 0 {
+		r.after = time.Now().Add(time.Millisecond)
+	}
+	return r, nil
+}
+func (s *answeringSession) Flush() error      { return nil }
+func (s *answeringSession) Class(int16) Class { return Class{MaxFrame: 1 << 20} }
+func (s *answeringSession) Close()            {}
+
+// TestClient sends requests from several goroutines; each gets its own response, in old and flexible versions.
+func TestClient(t *testing.T) {
+	_, dial := start(t, answering{}, Limits{})
+	c := NewClient(dial(), "test", 1<<20)
+	var mu sync.Mutex
+	seen := map[int32]bool{}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 50 {
+				req := kmsg.NewPtrListGroupsRequest()
+				req.SetVersion([]int16{1, 4}[i%2])
+				resp, err := c.Do(t.Context(), req)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				id := resp.(*kmsg.ListGroupsResponse).ThrottleMillis
+				mu.Lock()
+				if seen[id] {
+					t.Errorf("response %d came twice", id)
+				}
+				seen[id] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	// A request that the peer closes the connection for, and everything after it, fails.
+	if _, err := c.Do(t.Context(), kmsg.NewPtrHeartbeatRequest()); err == nil {
+		t.Error("a request that is not served has a response")
+	}
+	c.Close()
+	if _, err := c.Do(t.Context(), kmsg.NewPtrListGroupsRequest()); err == nil {
+		t.Error("a closed client answers")
+	}
+}
+
+// TestClientGivesUp: a request that was given up does not disturb those behind it, and a peer that sends nonsense ends
+// the client.
+func TestClientGivesUp(t *testing.T) {
+	near, far := net.Pipe()
+	c := NewClient(near, "test", 100)
+	defer c.Close()
+	go func() {
+		buf := make([]byte, 1000)
+		for {
+			if _, err := far.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	req := kmsg.NewPtrListGroupsRequest()
+	if _, err := c.Do(ctx, req); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("gave up with %v", err)
+	}
+	go far.Write([]byte{0x7f, 0, 0, 0})
+	if _, err := c.Do(t.Context(), req); err == nil {
+		t.Error("a response of 2 GiB is taken")
+	}
+}
