@@ -55,7 +55,7 @@ func (p *Partition) Fetch(q *FetchRequest, r *FetchResult) {
 		return
 	}
 	if q.Follower != nil {
-		if r.Err = p.followerFetched(q); r.Err != nil {
+		if r.Err = p.checkFollower(q); r.Err != nil {
 			return
 		}
 	}
@@ -76,6 +76,10 @@ func (p *Partition) Fetch(q *FetchRequest, r *FetchResult) {
 	if q.Offset < start || q.Offset > p.log.End().Offset {
 		r.Err = kerr.OffsetOutOfRange
 		return
+	}
+	if q.Follower != nil {
+		// Only now: the offset of a log that diverges says nothing about what it has of this one.
+		p.followerFetched(q)
 	}
 	p.ends(r)
 	r.End = upper.Offset
@@ -120,18 +124,23 @@ func (p *Partition) upper(i Isolation) log.Position {
 	return hw
 }
 
-// followerFetched takes a follower's fetch offset as its acknowledgement (rule 9.2). One that is no replica here is told
-// that its metadata may be newer, or that this is not its leader (rule 6.2.3).
-func (p *Partition) followerFetched(q *FetchRequest) error {
+// checkFollower refuses one that is no replica here: its metadata may be newer, or this is not its leader (rule 6.2.3).
+func (p *Partition) checkFollower(q *FetchRequest) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state.followers[*q.Follower] == nil {
-		if q.CurrentLeaderEpoch >= 0 {
-			return kerr.UnknownLeaderEpoch
-		}
-		return kerr.NotLeaderForPartition
+	switch {
+	case p.state.followers[*q.Follower] != nil:
+		return nil
+	case q.CurrentLeaderEpoch >= 0:
+		return kerr.UnknownLeaderEpoch
 	}
+	return kerr.NotLeaderForPartition
+}
+
+// followerFetched takes a follower's fetch offset as its acknowledgement (rule 9.2).
+func (p *Partition) followerFetched(q *FetchRequest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.state.fetched(*q.Follower, q.FollowerEpoch, q.Offset, p.log.End().Offset, time.Now())
 	p.advanceLocked()
-	return nil
 }

@@ -31,6 +31,7 @@ type Partition struct {
 	state state
 	// hwPosition is the HighWatermark with its place in the log, as far as that is known.
 	hwPosition log.Position
+	leaderHW   int64    // of a follower: the highest HighWatermark that its leader told
 	durable    ackQueue // acks=1: the leader's own durable end
 	commit     ackQueue // acks=all: the HighWatermark
 	watches    *Watch   // everybody who reads here
@@ -164,7 +165,7 @@ func (p *Partition) advanceLocked() {
 		return
 	}
 	p.durable.release(end, nil)
-	if !p.state.advance() {
+	if !p.state.advance() && !p.state.follow(p.leaderHW) {
 		return
 	}
 	p.hwPosition = log.At(p.state.highWatermark)
@@ -272,15 +273,20 @@ func (p *Partition) Unwatch(x *Watch) {
 
 // Apply takes over what the controller decided for this partition.
 func (p *Partition) Apply(r *metadata.PartitionRegistration, now time.Time) error {
+	// The log's epoch is raised before the role changes: appends admitted under the old one are refused there.
+	take, what := p.log.BecomeFollower, "follow"
 	if r.Leader == p.state.self {
-		// The log's epoch is raised before the role changes: appends admitted under the old one are refused there.
-		if err := p.log.BecomeLeader(int32(r.LeaderEpoch)); err != nil {
-			return fmt.Errorf("become leader of %s in epoch %d: %w", p, r.LeaderEpoch, err)
-		}
+		take, what = p.log.BecomeLeader, "become leader of"
+	}
+	if err := take(int32(r.LeaderEpoch)); err != nil {
+		return fmt.Errorf("%s %s in epoch %d: %w", what, p, r.LeaderEpoch, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	newEpoch := p.state.apply(r, p.log.End().Offset, now)
+	if newEpoch {
+		p.leaderHW = 0
+	}
 	if newEpoch && !p.state.leads() {
 		p.durable.release(maxOffset, kerr.NotLeaderForPartition)
 		p.commit.release(maxOffset, kerr.NotLeaderForPartition)
