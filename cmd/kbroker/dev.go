@@ -34,7 +34,7 @@ It is as durable as Kafka by default: what was acknowledged is in the page cache
 			}
 			defer os.RemoveAll(dir)
 			n := node{from: flags.sources(nil), level: slog.LevelWarn, listen: listenNear}
-			n.from.Defaults["log.dirs"] = filepath.ToSlash(dir)
+			n.from.Options = append(n.from.Options, "log.dirs="+filepath.ToSlash(dir)) // stronger than the environment
 			n.from.Defaults["kbroker.durability"] = "replicated"
 			n.from.Defaults["kbroker.http.listeners"] = devHTTP
 			return n.run(cmd.Context(), func(b *broker.Broker, _ *slog.Logger) { greet(cmd, b) })

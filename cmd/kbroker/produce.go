@@ -9,7 +9,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -114,8 +113,9 @@ func (f *produceFlags) complete(r *kgo.Record) error {
 	return nil
 }
 
-// deliveryTimeout is how long one record may take to be acknowledged, with all retries.
-const deliveryTimeout = 30 * time.Second
+// maxTries is how often a batch is sent before it counts as failed; with the pauses between them it takes half a minute.
+// The client's own time-out is of no use: it counts from a record's timestamp, which may be years ago.
+const maxTries = 20
 
 func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
 	codecs := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
@@ -125,7 +125,7 @@ func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
 		return nil, &exitError{exitUsage, fmt.Errorf("-z %s: write none, gzip, snappy, lz4 or zstd", f.codec)}
 	}
 	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(),
-		kgo.RecordDeliveryTimeout(deliveryTimeout)}
+		kgo.RecordRetries(maxTries)}
 	switch f.acks {
 	case "all":
 	case "1":

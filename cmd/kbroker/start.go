@@ -20,11 +20,11 @@ import (
 )
 
 // nodeDefaults are kbroker's own where Kafka's would not start on one machine by themselves, or would listen to
-// everybody.
+// everybody. The data directory has the weaker of its two names, so that a file can use either.
 var nodeDefaults = map[string]string{
 	"node.id":   "1",
 	"listeners": "PLAINTEXT://127.0.0.1:9092",
-	"log.dirs":  "kbroker-data",
+	"log.dir":   "kbroker-data",
 }
 
 // settingFlags are the flags that set settings, and the file that has some.

@@ -95,7 +95,8 @@ func (b *Broker) reconfigure(prev, next *metadata.Image) {
 		b.limitData()
 	}
 	follow := func(r metadata.ConfigResource) bool {
-		if r.Type == topicResource && (everything || !maps.Equal(prev.Config(r), next.Config(r))) {
+		// A topic that is gone keeps its settings to the end: they say when its files are deleted.
+		if r.Type == topicResource && next.Topic(r.Name) != nil && (everything || !maps.Equal(prev.Config(r), next.Config(r))) {
 			b.replicas.Configure(r.Name, next.Config(r))
 		}
 		return true

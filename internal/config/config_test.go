@@ -116,6 +116,9 @@ func TestErrors(t *testing.T) {
 	if _, err := Load(Sources{File: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
 	}
+	if s, err := load(t, Sources{Defaults: map[string]string{"node.id": "1"}, Options: []string{"broker.id=3"}}); err != nil || s.Broker().NodeID != 3 {
+		t.Errorf("with the older name of node.id: %v", err)
+	}
 	if s, err := Load(Sources{Environ: []string{"KBROKER_X=1"}}); err != nil || len(s.Unknown()) != 1 {
 		t.Errorf("an unknown variable gives %v", err)
 	}

@@ -27,7 +27,7 @@ type Sources struct {
 type Setting struct {
 	Name   string
 	Value  string
-	Origin string // such as server.properties:12, KAFKA_LISTENERS, -o, or default
+	Origin string // such as server.properties:12, KAFKA_LISTENERS, -o, or "default"
 	Key    *Key   // nil: nobody knows it
 	scoped bool   // for one listener
 	env    bool   // from the environment
@@ -45,7 +45,7 @@ type Settings struct {
 func Load(from Sources) (*Settings, error) {
 	s := &Settings{byName: map[string]Setting{}}
 	for name, value := range from.Defaults {
-		s.set(name, value, "default")
+		s.set(name, value, builtIn)
 	}
 	if from.File != "" {
 		if err := s.readFile(from.File); err != nil {
@@ -67,8 +67,14 @@ func Load(from Sources) (*Settings, error) {
 		}
 		s.set(strings.TrimSpace(name), value, "-o")
 	}
+	if _, ok := s.byName["broker.id"]; ok && s.byName["node.id"].Origin == builtIn {
+		delete(s.byName, "node.id") // its older name was set
+	}
 	return s, s.validate()
 }
+
+// builtIn is the Origin of kbroker's own defaults.
+const builtIn = "default"
 
 func (s *Settings) set(name, value, origin string) {
 	k, scoped := brokerKey(name)
@@ -109,7 +115,7 @@ func (s *Settings) Unknown() []Setting {
 // WithoutEffect returns the settings that are accepted and change nothing.
 func (s *Settings) WithoutEffect() []Setting {
 	return s.filter(func(x Setting) bool {
-		return x.Key != nil && x.Origin != "default" && (x.Key.Class != Works || x.scoped) && !x.refused()
+		return x.Key != nil && x.Origin != builtIn && (x.Key.Class != Works || x.scoped) && !x.refused()
 	})
 }
 

@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kbroker/kbroker/internal/config"
+	"github.com/kbroker/kbroker/internal/simfs"
+	"github.com/kbroker/kbroker/log"
+)
+
+var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
+
+// startTest starts a node on a disk in memory and free ports of loopback.
+func startTest(t *testing.T, options ...string) *Broker {
+	t.Helper()
+	settings, err := config.Load(config.Sources{Options: append([]string{"node.id=1", "log.dirs=/data",
+		"listeners=PLAINTEXT://127.0.0.1:0", "kbroker.http.listeners=127.0.0.1:0"}, options...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := config.NewStore(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	b, err := Start(t.Context(), Options{Config: store, FS: simfs.New(), Listen: net.Listen,
+		Loggers: config.NewLoggers(logger.Handler(), slog.LevelInfo), Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// get asks the node's HTTP listener.
+func get(t *testing.T, b *Broker, path string) (code int, body string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	resp, err := client.Get("http://" + b.HTTPAddr().String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+// TestHTTP: health while the node serves, and while it does not.
+func TestHTTP(t *testing.T) {
+	b := startTest(t)
+	for path, want := range map[string]string{
+		"/livez": "ok\n", "/readyz": `{"ready":true,"phase":"ready"}` + "\n", "/healthz": `{"ready":true,"phase":"ready"}` + "\n",
+	} {
+		if code, body := get(t, b, path); code != http.StatusOK || body != want {
+			t.Errorf("%s: %d %q", path, code, body)
+		}
+	}
+	if code, body := get(t, b, "/debug/pprof/goroutine?debug=1"); code != http.StatusOK || !strings.Contains(body, "goroutine profile") {
+		t.Errorf("profiles on loopback: %d", code)
+	}
+	if code, _ := get(t, b, "/nothing"); code != http.StatusNotFound {
+		t.Errorf("what is not there: %d", code)
+	}
+	b.health.enter("recover the logs")
+	b.health.progress(log.Progress{Logs: 80, LogsDone: 12, Bytes: 2048, BytesDone: 1024})
+	if code, body := get(t, b, "/readyz"); code != http.StatusServiceUnavailable ||
+		body != `{"ready":false,"phase":"recover the logs","done":12,"total":80,"bytes_done":1024,"bytes_total":2048}`+"\n" {
+		t.Errorf("during recovery: %d %s", code, body)
+	}
+	if code, _ := get(t, b, "/livez"); code != http.StatusOK {
+		t.Errorf("during recovery it is not alive: %d", code)
+	}
+	if code, body := get(t, b, "/metrics"); code != http.StatusOK || !strings.Contains(body, "kbroker_ready 0\n") {
+		t.Errorf("metrics during recovery: %d", code)
+	}
+}
+
+// TestHTTPOff: an empty value turns it off.
+func TestHTTPOff(t *testing.T) {
+	if b := startTest(t, "kbroker.http.listeners="); b.HTTPAddr() != nil {
+		t.Errorf("it listens on %s", b.HTTPAddr())
+	}
+}
+
+// TestProfilesStayOnLoopback: what shows the memory of the process is not for everybody.
+func TestProfilesStayOnLoopback(t *testing.T) {
+	s := &httpServer{b: &Broker{}}
+	for _, profiles := range []bool{true, false} {
+		w := httptest.NewRecorder()
+		s.routes(prometheus.NewRegistry(), profiles).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/debug/pprof/cmdline", nil))
+		if (w.Code == http.StatusOK) != profiles {
+			t.Errorf("profiles are %v, and answered with %d", profiles, w.Code)
+		}
+	}
+	for address, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "0.0.0.0:1": false, "192.0.2.1:1": false} {
+		a, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isLoopback(a) != want {
+			t.Errorf("%s is loopback: %v", address, !want)
+		}
+	}
+}
+
+// TestMetrics: the names, types, helps and labels of all metrics are those of testdata/metrics.txt, which is part of the
+// interface.
+func TestMetrics(t *testing.T) {
+	b := startTest(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr().String()), kgo.AllowAutoTopicCreation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte("v")}).FirstErr(); err != nil {
+		t.Fatal(err) // with a topic and some requests there are series of each kind
+	}
+	_, body := get(t, b, "/metrics")
+	series := regexp.MustCompile(`^(kbroker_[a-z_]+)(\{[^}]*\})? `)
+	value := regexp.MustCompile(`="[^"]*"`)
+	var names []string
+	for line := range strings.Lines(body) {
+		line = strings.TrimSuffix(line, "\n")
+		if m := series.FindStringSubmatch(line); m != nil {
+			line = m[1] + value.ReplaceAllString(m[2], "")
+		} else if !strings.Contains(line, " kbroker_") {
+			continue
+		}
+		if !slices.Contains(names, line) {
+			names = append(names, line)
+		}
+	}
+	got := strings.Join(names, "\n") + "\n"
+	if *update {
+		if err := os.WriteFile("testdata/metrics.txt", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/metrics.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("metrics have changed (-update writes them anew):\n%s", got)
+	}
+	for _, name := range []string{"go_goroutines ", "process_resident_memory_bytes "} {
+		if !strings.Contains(body, "\n"+name) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
