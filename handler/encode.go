@@ -13,7 +13,6 @@ type encoder struct {
 	flex bool
 }
 
-func (e *encoder) int8(v int8)   { e.out.B = append(e.out.B, byte(v)) }
 func (e *encoder) int16(v int16) { e.out.B = binary.BigEndian.AppendUint16(e.out.B, uint16(v)) }
 func (e *encoder) int32(v int32) { e.out.B = binary.BigEndian.AppendUint32(e.out.B, uint32(v)) }
 func (e *encoder) int64(v int64) { e.out.B = binary.BigEndian.AppendUint64(e.out.B, uint64(v)) }

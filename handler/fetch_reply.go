@@ -261,7 +261,7 @@ func (r *fetchReply) Append(out *wire.Out) {
 		i = r.appendTopic(&e, i, &hints)
 	}
 	if r.flex {
-		hints.append(&e, r.svc.deps, r.conn.session.ListenerName)
+		hints.append(&e, r.svc.deps, &r.conn.session)
 	}
 }
 

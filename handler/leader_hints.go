@@ -39,20 +39,18 @@ func (h *leaderHints) add(id metadata.BrokerID) {
 	h.leaders = append(h.leaders, id)
 }
 
-// append ends the response with NodeEndpoints (tag 0): the leaders' addresses on the listener that was asked.
-func (h *leaderHints) append(e *encoder, d *Deps, listener string) {
+// append ends the response with NodeEndpoints (tag 0): the leaders' addresses, as this client is told them by Metadata.
+func (h *leaderHints) append(e *encoder, d *Deps, who *Session) {
 	im := d.Metadata.Load()
-	type endpoint struct {
+	type node struct {
 		b *metadata.Broker
-		l metadata.Listener
+		e Endpoint
 	}
-	var known []endpoint
+	var known []node
 	for _, id := range h.leaders {
 		if b := im.Broker(id); b != nil {
-			for _, l := range b.Listeners {
-				if l.Name == listener {
-					known = append(known, endpoint{b, l})
-				}
+			if at, ok := d.endpoint(&Context{Session: who}, b); ok {
+				known = append(known, node{b, at})
 			}
 		}
 	}
@@ -64,8 +62,8 @@ func (h *leaderHints) append(e *encoder, d *Deps, listener string) {
 	body.array(len(known))
 	for _, k := range known {
 		body.int32(k.b.ID)
-		body.text(k.l.Host)
-		body.int32(k.l.Port)
+		body.text(k.e.Host)
+		body.int32(k.e.Port)
 		body.nullable(k.b.Rack)
 		body.noTags()
 	}

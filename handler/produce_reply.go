@@ -16,24 +16,24 @@ import (
 // produceReply is stage two of a Produce request. It is pooled: rows keeps its capacity, and no row moves while its
 // append or its acknowledgement is with a partition.
 type produceReply struct {
-	svc      *Service
-	listener string
-	version  int16
-	flex     bool
-	acks     int16
-	timeout  time.Duration
-	topics   []produceTopic
-	rows     []produceRow
-	names    []byte
-	waiter   *replica.Waiter
-	timer    *time.Timer
+	svc     *Service
+	session *Session
+	version int16
+	flex    bool
+	acks    int16
+	timeout time.Duration
+	topics  []produceTopic
+	rows    []produceRow
+	names   []byte
+	waiter  *replica.Waiter
+	timer   *time.Timer
 }
 
 // keptRows bounds the rows that a pooled reply keeps.
 const keptRows = 64
 
 func (r *produceReply) reset(c *connection, h *wire.Header, topics, rows, names int) {
-	r.svc, r.listener, r.version, r.flex = c.svc, c.session.ListenerName, h.Version, h.Flexible
+	r.svc, r.session, r.version, r.flex = c.svc, &c.session, h.Version, h.Flexible
 	r.topics = slices.Grow(r.topics[:0], topics)
 	r.names = slices.Grow(r.names[:0], names)
 	r.rows = slices.Grow(r.rows[:0], rows)[:rows]
@@ -133,7 +133,7 @@ func (r *produceReply) Append(out *wire.Out) {
 	}
 	e.int32(0) // throttle_time_ms
 	if r.flex {
-		hints.append(&e, r.svc.deps, r.listener)
+		hints.append(&e, r.svc.deps, r.session)
 	}
 }
 

@@ -13,15 +13,13 @@ import (
 // model is a replica set as an omniscient observer sees it: every replica's durable end, and the highest HighWatermark
 // that was ever published in the leader's epoch.
 type model struct {
-	t      *testing.T
-	rng    *rand.Rand
-	s      state
-	reg    metadata.PartitionRegistration
-	ends   map[metadata.BrokerID]int64 // durable ends, the leader's too
-	now    time.Time
-	best   int64
-	trace  []string
-	expand []metadata.BrokerID
+	t     *testing.T
+	rng   *rand.Rand
+	s     state
+	reg   metadata.PartitionRegistration
+	ends  map[metadata.BrokerID]int64 // durable ends, the leader's too
+	now   time.Time
+	trace []string
 }
 
 func newModel(t *testing.T, seed uint64) *model {
