@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -45,10 +46,10 @@ type round struct {
 	cycles int // done
 }
 
-// newRound makes a disk below dir, which becomes the data directory of binary as a mount of its own, starts the broker
-// and connects the producers that live through the round.
+// newRound makes a disk below dir, starts the broker on it and connects the producers that live through the round. The
+// data directory is the mount itself or a folder on it, since a broker may sync the two in different ways.
 func newRound(ctx context.Context, dir, binary string, env []string, s strike, seed uint64) (*round, error) {
-	d, err := newDisk(filepath.Join(dir, "disk.img"), filepath.Join(dir, "data"), 1<<30)
+	d, err := newDisk(filepath.Join(dir, "disk.img"), filepath.Join(dir, "disk"), 1<<30)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,15 @@ func newRound(ctx context.Context, dir, binary string, env []string, s strike, s
 			Dir: dir, Env: env, Properties: []string{"log.segment.bytes=1048576", "auto.create.topics.enable=false"},
 		},
 	}
-	if err := r.start(ctx); err != nil {
+	data := d.dir
+	if r.rng.IntN(2) == 0 {
+		data = filepath.Join(d.dir, "kbroker")
+	}
+	err = errors.Join(os.MkdirAll(data, 0o755), os.Symlink(data, filepath.Join(dir, "data")))
+	if err == nil {
+		err = r.start(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.close()) // on an empty directory: nothing can be concluded from it
 	}
 	var targets []partition
@@ -147,14 +156,15 @@ func (r *round) cycle(ctx context.Context) error {
 	for _, p := range append([]*producer{leader}, r.shared...) {
 		load.Go(func() { p.run(loadCtx) })
 	}
-	time.Sleep(time.Duration(100+r.rng.IntN(800)) * time.Millisecond)
-	if err := r.strike(r); err != nil {
-		return err
+	for deadline := time.Now().Add(drainTime); r.ledger.ackedCount() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("nothing is acknowledged, so a strike can't show anything")
+		}
 	}
-	if r.ledger.ackedCount() == before {
-		return errors.New("nothing was acknowledged before the strike, so it can't show anything")
+	if r.rng.IntN(4) > 0 { // else right into the making of the first segments
+		time.Sleep(time.Duration(r.rng.IntN(800)) * time.Millisecond)
 	}
-	return nil
+	return r.strike(r)
 }
 
 func cycleTopic(cycle int) string { return fmt.Sprintf("cycle-%d", cycle) }

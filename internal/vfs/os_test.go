@@ -170,6 +170,10 @@ func TestSpaceAndSyncs(t *testing.T) {
 	if OS().OwnMount(dir) {
 		t.Errorf("OwnMount(%s) = true for a directory just made", dir)
 	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(t.TempDir(), link); err == nil && OS().OwnMount(link) {
+		t.Error("OwnMount = true for a symbolic link to a directory just made")
+	}
 	if OS().OwnMount(filepath.Join(dir, "none")) {
 		t.Error("OwnMount = true for what does not exist")
 	}

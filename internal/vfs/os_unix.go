@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,28 +24,18 @@ func (*osFS) SyncDir(name string) error {
 // OwnMount compares the device of name with that of its parent. A bind mount of the same file system counts as not
 // its own, which is right: a sync of the whole file system would hit others.
 func (*osFS) OwnMount(name string) bool {
-	dev, ino, ok := identity(name)
-	if !ok {
+	dir, err := os.Stat(name)
+	if err != nil {
 		return false
 	}
-	parentDev, parentIno, ok := identity(filepath.Join(name, ".."))
-	return ok && (dev != parentDev || ino == parentIno) // the root is its own parent
-}
-
-func identity(name string) (dev, ino uint64, ok bool) {
-	abs, err := filepath.Abs(name)
+	// Not filepath.Join, which would take the parent of a symbolic link instead of that of what it leads to.
+	parent, err := os.Stat(name + "/..")
 	if err != nil {
-		return 0, 0, false
+		return false
 	}
-	info, err := os.Stat(abs)
-	if err != nil {
-		return 0, 0, false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, false
-	}
-	return uint64(st.Dev), st.Ino, true
+	dirStat, ok := dir.Sys().(*syscall.Stat_t)
+	parentStat, ok2 := parent.Sys().(*syscall.Stat_t)
+	return ok && ok2 && (dirStat.Dev != parentStat.Dev || dirStat.Ino == parentStat.Ino) // the root is its own parent
 }
 
 // maxLockTries bounds how often Lock starts again because the file was removed under it. Each time a holder must
