@@ -44,7 +44,7 @@ type committer struct {
 	working   sync.WaitGroup
 	failNoted bool
 
-	rounds, syncs, acked atomic.Int64
+	rounds, syncs atomic.Int64
 }
 
 // commitRequest is something that has to happen between two rounds, on the committer's goroutine.

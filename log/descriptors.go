@@ -148,13 +148,6 @@ func (d *descriptors) forget(s *segment) {
 	s.closeIndexes()
 }
 
-// open returns the number of segments that are open.
-func (d *descriptors) open() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.ring)
-}
-
 // retryClosed calls fn again when it met an index file that was closed by sweep at that moment; it opens it anew.
 func retryClosed(fn func() error) error {
 	err := fn()

@@ -16,7 +16,7 @@ type answering struct{}
 
 func (answering) Connect(context.Context, ConnInfo) Session { return &answeringSession{} }
 
-type answeringSession struct{ echoSession }
+type answeringSession struct{}
 
 func (s *answeringSession) Start(h *Header, _ []byte) (Reply, error) {
 	if h.Key != int16(kmsg.ListGroups) {

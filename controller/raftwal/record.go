@@ -23,12 +23,6 @@ const (
 // castagnoli is the polynomial of all checksums here: Kafka's files use it as well, and the CPU computes it.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Flags of a record's payload.
-const (
-	hasHardState = 1 << iota
-	knownFlags   = hasHardState
-)
-
 // change is what one record holds.
 type change struct {
 	// reset says that the log before it is gone: it begins again behind the snapshot that was installed.

@@ -50,7 +50,6 @@ type listenerSettings struct {
 	listeners, advertised, protocols string
 	controllers                      []string // controller.listener.names
 	interBroker, interBrokerProtocol string   // empty: not set
-	roles                            []string
 }
 
 // fill reads the listeners into b.
