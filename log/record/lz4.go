@@ -45,10 +45,9 @@ func (r *lz4Reader) reset(src []byte, _ limits) error {
 }
 
 func (r *lz4Reader) release() {
+	// The block stays, whatever its size: the format bounds it to 4 MiB and the codec's slots their number. Making a new
+	// one for every hostile frame would fill the heap with garbage faster than it is collected.
 	r.src, r.rest = nil, nil
-	if cap(r.block) > maxKept {
-		r.block = nil
-	}
 }
 
 // header reads the frame's header.
