@@ -12,6 +12,8 @@ type Codecs struct {
 	// slots bounds the decompressors that are at work at once, and by that the memory that hostile payloads can take
 	// together. More than one per processor would not make anything faster: they only compute, and never wait.
 	slots chan struct{}
+	// large lets one decompressor at a time work with much memory (see needsMuch).
+	large chan struct{}
 
 	streams     [Zstd + 1]sync.Pool // of *stream, by codec
 	compressors [Zstd + 1]levels
@@ -19,20 +21,30 @@ type Codecs struct {
 
 // NewCodecs returns a Codecs that decompresses for as many goroutines at once as there are processors.
 func NewCodecs() *Codecs {
-	return &Codecs{slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &Codecs{slots: make(chan struct{}, runtime.GOMAXPROCS(0)), large: make(chan struct{}, 1)}
 }
 
 // open starts to decompress payload, once a slot is free. The caller gives the stream back with close, and opens no
 // other before: it would wait for its own slot.
 func (c *Codecs) open(codec Codec, payload []byte, lim limits) *stream {
+	large := codec == Zstd && needsMuch(payload)
+	if large {
+		c.large <- struct{}{} // before the slot, which others can use meanwhile
+	}
 	c.slots <- struct{}{}
-	return c.take(codec, payload, lim)
+	s := c.take(codec, payload, lim)
+	s.large = large
+	return s
 }
 
 // close gives a stream from open back.
 func (c *Codecs) close(s *stream) {
+	large := s.large
 	c.put(s)
 	<-c.slots
+	if large {
+		<-c.large
+	}
 }
 
 // take is open without a slot, for streams that are read while code of others runs.

@@ -73,6 +73,7 @@ type stream struct {
 	pos   int64 // bytes consumed
 	r, w  int   // buf[r:w] is read but not consumed
 	err   error // io.EOF at the end, or why there is no more; sticky
+	large bool  // holds Codecs.large
 	buf   [windowSize]byte
 }
 

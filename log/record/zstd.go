@@ -20,6 +20,16 @@ const smallZstd = 2 * zstdBlock
 // zstdBlock is the most bytes that any block of zstd decodes to.
 const zstdBlock = 128 << 10
 
+// largeWindow is the window, in bytes, from which on a decoder takes more than others do. Java's producer stays below
+// with default settings.
+const largeWindow = 2 << 20
+
+// needsMuch reports whether decompressing src takes some 10 MiB.
+func needsMuch(src []byte) bool {
+	shape, err := surveyZstd(src)
+	return err == nil && shape.window > largeWindow
+}
+
 // zstdReader decompresses zstd frames (RFC 8878), one or several after each other.
 type zstdReader struct {
 	src   bytes.Reader
