@@ -13,7 +13,7 @@
 //
 // It needs root, and Linux. The short form runs with all tests; the long one is
 //
-//	go test ./integration/power -timeout 0 -v -run 'TestPowerCuts|TestKills' -rounds 5 -seed 1 -proof ../PROOF.md
+//	go test ./integration/power -count 1 -timeout 0 -v -run 'TestPowerCuts|TestKills' -rounds 5 -seed 1 -proof ../PROOF.md
 //
 // A round is ten cycles on a fresh disk. With -proof each round is appended to that file with its seed and commit, and
 // rounds that stand there already are not run again, so that a long run can be interrupted.

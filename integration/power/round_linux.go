@@ -47,8 +47,8 @@ type round struct {
 }
 
 // newRound makes a disk below dir, starts the broker on it and connects the producers that live through the round. The
-// data directory is the mount itself or a folder on it, since a broker may sync the two in different ways.
-func newRound(ctx context.Context, dir, binary string, env []string, s strike, seed uint64) (*round, error) {
+// data directory is the mount itself, which lets the broker sync the whole file system at once, or a folder on it.
+func newRound(ctx context.Context, dir, binary string, env []string, s strike, ownMount bool, seed uint64) (*round, error) {
 	d, err := newDisk(filepath.Join(dir, "disk.img"), filepath.Join(dir, "disk"), 1<<30)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func newRound(ctx context.Context, dir, binary string, env []string, s strike, s
 		},
 	}
 	data := d.dir
-	if r.rng.IntN(2) == 0 {
+	if !ownMount {
 		data = filepath.Join(d.dir, "kbroker")
 	}
 	err = errors.Join(os.MkdirAll(data, 0o755), os.Symlink(data, filepath.Join(dir, "data")))
