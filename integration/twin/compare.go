@@ -80,7 +80,7 @@ func (p *pair) misjudged() []string {
 
 // difference compares two answers to the same step.
 func (p *pair) difference(l, r *entry) string {
-	a, b := l.render(p.masks, p.leftT.vars, p.right.APIs), r.render(p.masks, p.rightT.vars, p.right.APIs)
+	a, b := l.render(p.masks, p.leftT.vars, r.resp), r.render(p.masks, p.rightT.vars, r.resp)
 	if l.expect.reason != "" && !p.same {
 		m := r.mismatch(pick(l.expect.differs, l.version))
 		if m == "" {
@@ -89,17 +89,27 @@ func (p *pair) difference(l, r *entry) string {
 		}
 		return fmt.Sprintf("%s says of itself that %s\n%s", p.right.Name, m, first(b))
 	}
-	if slices.Equal(a, b) {
+	if forgiveTexts(a, b); slices.Equal(a, b) {
 		return ""
 	}
 	return fmt.Sprintf("--- %s\n+++ %s\n%s", p.left.Name, p.right.Name, diff(a, b))
+}
+
+// forgiveTexts lets kbroker have a text where Kafka has none: more is said, and nothing is lost.
+func forgiveTexts(a, b []string) {
+	for i := range min(len(a), len(b)) {
+		path, ok := strings.CutSuffix(a[i], "null")
+		if ok && b[i] == path+someText {
+			b[i] = a[i]
+		}
+	}
 }
 
 // explain lists what Kafka did, step by step and without masks.
 func (p *pair) explain() string {
 	var out []string
 	for _, l := range p.leftT.entries {
-		out = append(out, l.title()+"\n"+first(l.render(nil, p.leftT.vars, p.right.APIs)))
+		out = append(out, l.title()+"\n"+first(l.render(nil, p.leftT.vars, nil)))
 	}
 	return strings.Join(out, "\n")
 }

@@ -89,7 +89,9 @@
 //	drop    the field is not compared
 //	sort    the order of an array's rows is not compared
 //	own     rows about topics of other cases are left out, and the order of the others is not compared
-//	served  rows of API keys that kbroker does not serve are left out
+//	text    whether there is a text is compared; kbroker may have one where Kafka has none
+//	shared  rows that only Kafka has are left out, found by their first field
+//	extra   rows for kbroker's own settings are left out
 //
 // # Coverage
 //

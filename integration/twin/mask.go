@@ -14,20 +14,25 @@ type Mask struct {
 	Reason string
 }
 
+// maskKind is what a mask does; several may apply to one field.
 type maskKind int
 
 const (
-	maskNone maskKind = iota
-	maskSet
+	maskSet maskKind = 1 << iota
 	maskRole
+	maskText
 	maskDrop
 	maskSort
-	maskServed
 	maskOwn
+	maskShared
+	maskExtra
 )
 
 func newMask(api, path, kind, reason string) (Mask, error) {
-	kinds := map[string]maskKind{"set": maskSet, "role": maskRole, "drop": maskDrop, "sort": maskSort, "served": maskServed, "own": maskOwn}
+	kinds := map[string]maskKind{
+		"set": maskSet, "role": maskRole, "text": maskText, "drop": maskDrop,
+		"sort": maskSort, "own": maskOwn, "shared": maskShared, "extra": maskExtra,
+	}
 	k, ok := kinds[kind]
 	if !ok {
 		return Mask{}, fmt.Errorf("there is no mask %q", kind)
@@ -35,17 +40,17 @@ func newMask(api, path, kind, reason string) (Mask, error) {
 	return Mask{api, path, k, reason}, nil
 }
 
-// mask returns the first mask that applies to a field.
-func (v *view) mask(form string) maskKind {
+// mask returns the masks that apply to a field.
+func (v *view) mask(form string) (kinds maskKind) {
 	for _, m := range v.masks {
 		if m.API != "*" && m.API != v.api {
 			continue
 		}
 		if suffix, deep := strings.CutPrefix(m.Path, "*."); deep && (form == suffix || strings.HasSuffix(form, "."+suffix)) || form == m.Path {
-			return m.Kind
+			kinds |= m.Kind
 		}
 	}
-	return maskNone
+	return kinds
 }
 
 // exemption says that a version has no case of one kind, and why.

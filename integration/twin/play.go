@@ -20,6 +20,10 @@ const (
 	pollEvery       = 20 * time.Millisecond
 )
 
+// retentionDelay is a hidden setting of Kafka's that a run needs: Kafka otherwise deletes segments with the scripts' old
+// timestamps thirty seconds after its start.
+const retentionDelay = "log.initial.task.delay.ms"
+
 // Broker is one of the two that are compared.
 type Broker struct {
 	Name string // "kafka" or "kbroker", for messages

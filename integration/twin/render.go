@@ -14,37 +14,39 @@ import (
 
 // view says how a response is printed: which masks apply, and which values have names.
 type view struct {
-	masks  []Mask
-	api    string
-	vars   env
-	served map[int16]Versions
-	lines  []string
+	masks []Mask
+	api   string
+	vars  env
+	right kmsg.Response // kbroker's answer to the same request; nil if it is none
+	lines []string
 }
 
 // render prints an entry, one field per line, as "Topics[0].Partitions[0].ErrorCode: NONE".
-func (e *entry) render(masks []Mask, vars env, served map[int16]Versions) []string {
+func (e *entry) render(masks []Mask, vars env, right kmsg.Response) []string {
 	if e.resp == nil {
 		return []string{e.outcome}
 	}
-	v := &view{masks: masks, api: kmsg.NameForKey(e.key), vars: vars, served: served}
+	v := &view{masks: masks, api: kmsg.NameForKey(e.key), vars: vars, right: right}
 	v.fields("", "", reflect.ValueOf(e.resp).Elem())
 	return v.lines
 }
 
-// path is where a value stands, with its indexes; form is the same with empty brackets, which masks are written in.
+func (v *view) line(path, text string) { v.lines = append(v.lines, path+": "+text) }
+
+// value prints x. path is where it stands, with its indexes; form is the same with empty brackets, as masks have it.
 func (v *view) value(path, form string, x reflect.Value) {
 	kind := v.mask(form)
-	if kind == maskDrop {
+	if kind&maskDrop != 0 {
 		return
 	}
-	if kind == maskSet || kind == maskRole {
-		v.lines = append(v.lines, path+": "+v.shape(x, kind))
+	if kind&(maskSet|maskRole|maskText) != 0 {
+		v.line(path, v.shape(x, kind))
 		return
 	}
 	switch x.Kind() {
 	case reflect.Pointer:
 		if x.IsNil() {
-			v.lines = append(v.lines, path+": null")
+			v.line(path, "null")
 			return
 		}
 		v.value(path, form, x.Elem())
@@ -53,15 +55,15 @@ func (v *view) value(path, form string, x reflect.Value) {
 	case reflect.Slice:
 		v.slice(path, form, x, kind)
 	case reflect.String:
-		v.lines = append(v.lines, fmt.Sprintf("%s: %q", path, x.String()))
+		v.line(path, strconv.Quote(x.String()))
 	case reflect.Array:
-		v.lines = append(v.lines, fmt.Sprintf("%s: %x", path, x.Interface()))
+		v.line(path, fmt.Sprintf("%x", x.Interface()))
 	default:
 		if code, ok := x.Interface().(int16); ok && strings.HasSuffix(path, "ErrorCode") {
-			v.lines = append(v.lines, fmt.Sprintf("%s: %s", path, errorName(code)))
+			v.line(path, errorName(code))
 			return
 		}
-		v.lines = append(v.lines, fmt.Sprintf("%s: %v", path, x.Interface()))
+		v.line(path, fmt.Sprint(x.Interface()))
 	}
 }
 
@@ -85,70 +87,88 @@ func (v *view) slice(path, form string, x reflect.Value, kind maskKind) {
 		return
 	}
 	if x.IsNil() {
-		v.lines = append(v.lines, path+": null")
+		v.line(path, "null")
 		return
 	}
 	if x.Len() == 0 {
-		v.lines = append(v.lines, path+": []")
+		v.line(path, "[]")
 		return
 	}
-	if kind == maskSort || kind == maskOwn {
-		v.sorted(path, form, x, kind)
-		return
-	}
+	var rows []reflect.Value
 	for i := range x.Len() {
-		if kind == maskServed && !v.isServed(x.Index(i)) {
-			continue
+		if row := x.Index(i); v.keeps(path, row, kind) {
+			rows = append(rows, row)
 		}
-		v.value(fmt.Sprintf("%s[%d]", path, i), form+"[]", x.Index(i))
+	}
+	if kind&(maskSort|maskOwn) != 0 {
+		v.sorted(path, form, rows)
+		return
+	}
+	for i, row := range rows {
+		v.value(fmt.Sprintf("%s[%d]", path, i), form+"[]", row)
 	}
 }
 
-// isServed says whether a row of ApiVersions is about a key that both brokers serve.
-func (v *view) isServed(row reflect.Value) bool {
-	_, ok := v.served[int16(row.FieldByName("ApiKey").Int())]
-	return ok
+// keeps says whether a row is compared, as far as own, shared and extra have a say in it.
+func (v *view) keeps(path string, row reflect.Value, kind maskKind) bool {
+	if kind&maskOwn != 0 && !strings.HasPrefix(rowName(row, "Topic"), fmt.Sprint(v.vars["prefix"])) {
+		return false
+	}
+	if name := rowName(row, "Name"); kind&maskExtra != 0 && (strings.HasPrefix(name, "kbroker.") || name == retentionDelay) {
+		return false
+	}
+	return kind&maskShared == 0 || v.right == nil || v.hasRow(path, row)
 }
 
-// isOwn says whether a row is about a topic of this case.
-func (v *view) isOwn(row reflect.Value) bool {
-	name := row.FieldByName("Topic")
+func rowName(row reflect.Value, field string) string {
+	name := row.FieldByName(field)
 	if name.Kind() == reflect.Pointer {
 		name = name.Elem()
 	}
-	return name.Kind() == reflect.String && strings.HasPrefix(name.String(), fmt.Sprint(v.vars["prefix"]))
+	if name.Kind() != reflect.String {
+		return ""
+	}
+	return name.String()
+}
+
+// hasRow says whether kbroker's array at path, which is one of the response itself, has a row with the same first field.
+func (v *view) hasRow(path string, row reflect.Value) bool {
+	rows := reflect.ValueOf(v.right).Elem().FieldByName(path)
+	for i := range rows.Len() {
+		if rows.Index(i).Field(0).Interface() == row.Field(0).Interface() {
+			return true
+		}
+	}
+	return false
 }
 
 // sorted prints rows in the order of their text, under an index that says nothing.
-func (v *view) sorted(path, form string, x reflect.Value, kind maskKind) {
+func (v *view) sorted(path, form string, rows []reflect.Value) {
 	before := v.lines
-	var rows []string
-	for i := range x.Len() {
-		if kind == maskOwn && !v.isOwn(x.Index(i)) {
-			continue
-		}
+	var texts []string
+	for _, row := range rows {
 		v.lines = nil
-		v.value(path+"[*]", form+"[]", x.Index(i))
-		rows = append(rows, strings.Join(v.lines, "\n"))
+		v.value(path+"[*]", form+"[]", row)
+		texts = append(texts, strings.Join(v.lines, "\n"))
 	}
-	slices.Sort(rows)
+	slices.Sort(texts)
 	v.lines = before
-	for _, r := range rows {
-		v.lines = append(v.lines, strings.Split(r, "\n")...)
+	for _, text := range texts {
+		v.lines = append(v.lines, strings.Split(text, "\n")...)
 	}
 }
 
 // bytes prints a record set batch by batch, and other bytes in hex.
 func (v *view) bytes(path, form string, b []byte) {
 	if b == nil {
-		v.lines = append(v.lines, path+": null")
+		v.line(path, "null")
 		return
 	}
 	if !strings.HasSuffix(form, "RecordBatches") {
-		v.lines = append(v.lines, fmt.Sprintf("%s: %x", path, b))
+		v.line(path, fmt.Sprintf("%x", b))
 		return
 	}
-	v.lines = append(v.lines, fmt.Sprintf("%s: %d bytes", path, len(b)))
+	v.line(path, fmt.Sprintf("%d bytes", len(b)))
 	batches, tail, err := batch.Decode(b)
 	for i, one := range batches {
 		one := *one
@@ -156,9 +176,9 @@ func (v *view) bytes(path, form string, b []byte) {
 		v.batch(fmt.Sprintf("%s[%d]", path, i), form+"[]", &one)
 	}
 	if err != nil {
-		v.lines = append(v.lines, path+": "+err.Error())
+		v.line(path, err.Error())
 	} else if len(tail) > 0 {
-		v.lines = append(v.lines, fmt.Sprintf("%s: and %d bytes of a cut batch", path, len(tail)))
+		v.line(path, fmt.Sprintf("and %d bytes of a cut batch", len(tail)))
 	}
 }
 
@@ -193,6 +213,9 @@ func show(b []byte) string {
 	return strconv.Quote(string(b))
 }
 
+// someText stands for a text where masks say text.
+const someText = "(some text)"
+
 // shape prints whether a value is a default, or its name if the case has captured it.
 func (v *view) shape(x reflect.Value, kind maskKind) string {
 	for x.Kind() == reflect.Pointer && !x.IsNil() {
@@ -207,7 +230,10 @@ func (v *view) shape(x reflect.Value, kind maskKind) string {
 		}
 		return fmt.Sprintf("%v", x.Interface())
 	}
-	if kind == maskRole {
+	if kind&maskText != 0 {
+		return someText
+	}
+	if kind&maskRole != 0 {
 		for _, name := range sortedKeys(v.vars) {
 			if have := v.vars[name]; have == x.Interface() || x.CanInt() && have == x.Int() {
 				return "$" + name

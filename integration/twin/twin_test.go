@@ -16,6 +16,7 @@ import (
 
 	"github.com/kbroker/kbroker/integration/kafkapeer"
 	"github.com/kbroker/kbroker/integration/kbrokerproc"
+	"github.com/kbroker/kbroker/integration/rawconn"
 )
 
 var (
@@ -25,12 +26,12 @@ var (
 	self        = flag.Bool("self", false, "play Kafka against a second Kafka, to see that the scripts are deterministic")
 )
 
-// kafkaProperties make the two brokers comparable. Kafka otherwise deletes segments with the scripts' old timestamps
-// thirty seconds after its start.
-var kafkaProperties = []string{"log.initial.task.delay.ms=86400000"}
-
-// kbrokerProperties do the same on the other side: answers name the node.
-var kbrokerProperties = []string{"node.id=1"}
+// The properties make the two brokers comparable: nothing of the scripts' data is deleted by its age, and answers name
+// node 1.
+var (
+	kafkaProperties   = []string{retentionDelay + "=86400000"}
+	kbrokerProperties = []string{"node.id=1"}
+)
 
 // kafkaJVM lets the JVM compile quickly rather than well, which suits a run of minutes on two cores.
 var kafkaJVM = []string{"-XX:TieredStopAtLevel=1"}
@@ -173,5 +174,32 @@ func brokers(t *testing.T) (left, right Broker) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(t, left)
+	prepare(t, right)
 	return left, right
+}
+
+// prepare gives both brokers the dynamic default of min.insync.replicas that Kafka writes when it formats a disk with the
+// feature eligible.leader.replicas, which is not kbroker's way of having a default.
+func prepare(t *testing.T, b Broker) {
+	t.Helper()
+	c, err := rawconn.Dial(b.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	res := kmsg.NewIncrementalAlterConfigsRequestResource()
+	res.ResourceType = kmsg.ConfigResourceTypeBroker
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = "min.insync.replicas", kmsg.StringPtr("1")
+	res.Configs = append(res.Configs, config)
+	req.Resources = append(req.Resources, res)
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if errs := errorCodes(resp); len(errs) > 0 {
+		t.Fatalf("setting min.insync.replicas for all brokers of %s: %s", b.Name, errs)
+	}
 }
