@@ -121,6 +121,9 @@ func (v *view) keeps(path string, row reflect.Value, kind maskKind) bool {
 }
 
 func rowName(row reflect.Value, field string) string {
+	if row.Kind() != reflect.Struct {
+		return ""
+	}
 	name := row.FieldByName(field)
 	if name.Kind() == reflect.Pointer {
 		name = name.Elem()
