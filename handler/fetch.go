@@ -97,6 +97,9 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 	r := c.svc.fetch.get()
 	r.reset(c, h, &q)
 	if q.isolation < replica.ReadUncommitted || q.isolation > replica.ReadCommitted {
+		if h.Version < 7 {
+			return nil, errMalformedFetch // there is no field for an error of the whole request
+		}
 		r.fail(kerr.InvalidRequest)
 		return r, nil
 	}
@@ -228,8 +231,11 @@ func (r *fetchReply) resolve(row *fetchRow) error {
 			t.name = mt.Name
 		}
 	}
-	if t.name == "" {
+	switch {
+	case t.name == "" && r.q.byID:
 		return kerr.UnknownTopicID
+	case t.name == "":
+		return kerr.UnknownTopicOrPartition
 	}
 	if row.denied = !r.mayRead(t.name); row.denied {
 		return kerr.TopicAuthorizationFailed
@@ -240,12 +246,19 @@ func (r *fetchReply) resolve(row *fetchRow) error {
 	} else {
 		p = d.Replicas.LookupName(t.name, row.partition)
 	}
+	gone := row.p
 	if p != row.p {
 		r.session.rebind(row, p)
 	}
-	if p != nil {
+	switch {
+	case p != nil:
 		row.found = true
 		return nil
+	case gone != nil:
+		// It went a moment ago, which the image that the next line would look at need not show yet.
+		if err := gone.CheckLeader(-1); err != nil {
+			return err
+		}
 	}
 	return r.missing(row)
 }

@@ -42,6 +42,7 @@ type fetchReply struct {
 type rowResult struct {
 	row     *fetchRow
 	include bool
+	missing bool // there was no partition to ask
 	replica.FetchResult
 }
 
@@ -73,7 +74,7 @@ func (r *fetchReply) evaluate() {
 	for i, row := range rows {
 		x := &r.results[i]
 		x.row = row
-		if !r.look(x, left, minOne) {
+		if x.missing = !r.look(x, left, minOne); x.missing {
 			continue // an error of the metadata ends no wait as long as another row is good (rule 6.4.3)
 		}
 		good++
@@ -125,6 +126,7 @@ func (r *fetchReply) takeReady() bool {
 func (r *fetchReply) finish() {
 	r.complete = true
 	s := r.session
+	slices.SortStableFunc(r.results, missingLast)
 	s.active = s.active[:0]
 	for i := range r.results {
 		x := &r.results[i]
@@ -150,6 +152,17 @@ func (r *fetchReply) finish() {
 			row.seq = s.seq // for fairness (rule 6.5.9)
 		}
 	}
+}
+
+// missingLast puts rows without a partition behind the others, as Kafka answers them.
+func missingLast(a, b rowResult) int {
+	switch {
+	case a.missing == b.missing:
+		return 0
+	case a.missing:
+		return 1
+	}
+	return -1
 }
 
 // Done implements wire.Reply.
@@ -328,6 +341,8 @@ func (r *fetchReply) appendRow(e *encoder, x *rowResult, hints *leaderHints) {
 			e.int64(a.FirstOffset)
 			e.noTags()
 		}
+	} else if x.missing {
+		e.array(0) // Kafka's way of saying nothing here, before the log is asked
 	} else {
 		e.array(-1)
 	}

@@ -283,6 +283,9 @@ func (s *fetchSession) worth(o *fetchSession) int {
 	return s.size - o.size
 }
 
+// finalEpoch is the epoch of a full request that wants no session, and ends the one it names (rule 6.5.2).
+const finalEpoch = -1
+
 // nextEpoch follows k, skipping 0 and -1, which have meanings of their own (rule 6.5.5).
 func nextEpoch(k int32) int32 {
 	if k == 1<<31-1 {
@@ -297,7 +300,7 @@ func (r *fetchReply) join(cur *cursor) error {
 	q := &r.q
 	cache := r.svc.sessions
 	switch {
-	case q.sessionEpoch > 0:
+	case q.sessionEpoch != 0 && q.sessionEpoch != finalEpoch:
 		return r.resume(cur)
 	case q.sessionID != 0:
 		// Both a final and a renewing request end the old session.
@@ -311,11 +314,9 @@ func (r *fetchReply) join(cur *cursor) error {
 	r.session = r.own
 	r.full = true
 	if q.sessionEpoch == 0 {
-		// An empty full request gets no session: there is nothing to remember.
-		if n := countPartitions(*cur, q); n > 0 {
-			if s := cache.create(q.byID, q.replicaID >= 0, r.conn.session.Principal, n); s != nil {
-				r.session = s
-			}
+		n := countPartitions(*cur, q)
+		if s := cache.create(q.byID, q.replicaID >= 0, r.conn.session.Principal, n); s != nil {
+			r.session = s
 		}
 	}
 	r.session.byID = q.byID
@@ -356,6 +357,7 @@ func (r *fetchReply) resume(cur *cursor) error {
 	}
 	s.epoch = nextEpoch(s.epoch)
 	r.session = s
+	request := *cur
 	r.takeRows(cur)
 	q.skipForgotten(cur, func(name []byte, id metadata.UUID, partition int32) {
 		if row := s.find(name, id, partition); row != nil {
@@ -363,11 +365,13 @@ func (r *fetchReply) resume(cur *cursor) error {
 		}
 	})
 	if len(s.rows) == 0 {
-		// Rule 6.5.6: an emptied session is gone, and the answer is one without a session.
+		// Rule 6.5.6: an emptied session is gone, and the answer is one without a session: of the partitions that the request
+		// names, though it forgets them as well.
 		r.svc.sessions.remove(s)
 		s.close()
-		r.session = r.own
+		r.session, r.full = r.own, true
 		r.own.byID = q.byID
+		r.takeRows(&request)
 		return nil
 	}
 	r.svc.sessions.resized(s)

@@ -91,7 +91,9 @@ func (c *connection) startProduce(h *wire.Header, body []byte) (wire.Reply, erro
 			}
 		}
 		cur.tags(nil)
-		r.topics = append(r.topics, t)
+		if t.n > 0 { // a topic without partitions is left out of the answer
+			r.topics = append(r.topics, t)
+		}
 	}
 	c.started = append(c.started, r)
 	if r.acks == 0 {
