@@ -61,7 +61,7 @@ func TestStopIsClean(t *testing.T) {
 		t.Errorf("it never said that it is ready: %s", n.err.String())
 	}
 	again := n.shell.begin("start", "--listen", n.bootstrap, "-o", "kbroker.http.listeners=", "--data", "data")
-	if out := n.shell.run("kbroker consume t -e --timeout 20s | wc -l"); strings.TrimSpace(out) != "1000" {
+	if out := n.shell.run("kbroker health --wait 20s >health && kbroker consume t -e | wc -l"); strings.TrimSpace(out) != "1000" {
 		t.Errorf("after a restart it has %q", out)
 	}
 	again.stop(syscall.SIGTERM)
