@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 type shell struct {
 	t   *testing.T
 	dir string
+	bin string // of the program
 	env []string
 }
 
@@ -45,15 +46,13 @@ func newShell(t *testing.T, env ...string) *shell {
 	if err := os.Symlink(self, filepath.Join(bin, "kbroker")); err != nil {
 		t.Fatal(err)
 	}
-	return &shell{t: t, dir: dir, env: append([]string{
-		beKbroker + "=1", "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}, env...)}
+	return &shell{t: t, dir: dir, bin: filepath.Join(bin, "kbroker"), env: append([]string{
+		// A race detector waits a second before its process ends, and a script has many processes.
+		beKbroker + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}, env...)}
 }
 
 func (s *shell) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
-	if name == "kbroker" {
-		cmd.Path, cmd.Err = filepath.Join(strings.Split(strings.TrimPrefix(s.env[1], "PATH="), string(os.PathListSeparator))[0], name), nil
-	}
 	cmd.Dir, cmd.Env = s.dir, s.env
 	return cmd
 }
@@ -140,7 +139,7 @@ type process struct {
 // begin starts a command and ends it with the test.
 func (s *shell) begin(args ...string) *process {
 	s.t.Helper()
-	p := &process{shell: s, cmd: s.command(context.Background(), "kbroker", args...)}
+	p := &process{shell: s, cmd: s.command(context.Background(), s.bin, args...)}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
