@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -23,7 +25,8 @@ type Config struct {
 	Dir string
 	// Port is the client port on 127.0.0.1. Zero means a free one.
 	Port int
-	// Properties are settings, as "key=value". The HTTP listener is off unless one of them turns it on.
+	// Properties are settings, as "key=value". The HTTP listener is off unless one of them turns it on. One that sets
+	// listeners replaces the client port's listener and must have it in its list.
 	Properties []string
 	// Env holds more environment variables, as "NAME=value".
 	Env []string
@@ -138,7 +141,10 @@ func (n *Node) start(ctx context.Context) error {
 		return fmt.Errorf("kbrokerproc: %w", err)
 	}
 	n.logged = info.Size()
-	args := []string{"start", "--listen", n.Bootstrap(), "--data", n.DataDir(), "-o", "kbroker.http.listeners="}
+	args := []string{"start", "--data", n.DataDir(), "-o", "kbroker.http.listeners="}
+	if !slices.ContainsFunc(n.cfg.Properties, func(p string) bool { return strings.HasPrefix(p, "listeners=") }) {
+		args = append(args, "--listen", n.Bootstrap())
+	}
 	for _, p := range n.cfg.Properties {
 		args = append(args, "-o", p)
 	}

@@ -1,0 +1,36 @@
+package assert
+
+const (
+	needsSASL         = "this release has no SASL"
+	needsQuotas       = "this release has no quotas"
+	needsReplicas     = "needs a partition with three replicas"
+	needsTransactions = "this release has no transaction coordinator"
+	needsCleaner      = "this release has no cleaner"
+	needsGroups       = "this release has no group coordinator"
+	needsShare        = "this release has no share groups"
+)
+
+// leftOut are the numbers that are not asserted, and why.
+var leftOut = map[string]string{
+	"T014": needsSASL, "T015": needsSASL, "T016": needsSASL, "T017": needsSASL, "T018": needsSASL, "T019": needsSASL,
+	"T020": needsSASL,
+	"T021": needsQuotas,
+	"T042": needsReplicas, "T043": needsReplicas,
+	"T060": needsTransactions, "T061": needsTransactions, "T062": needsTransactions, "T063": needsTransactions,
+	"T064": needsTransactions, "T065": needsTransactions, "T066": needsTransactions, "T067": needsTransactions,
+	"T068": needsTransactions, "T069": needsTransactions, "T070": needsTransactions, "T071": needsTransactions,
+	"T072": needsTransactions, "T073": needsTransactions, "T074": needsTransactions,
+	"T092": needsCleaner,
+	"T096": "this release does not serve DeleteRecords",
+	"T110": "this release does not serve ElectLeaders",
+	"T111": "this release's authorizer allows everything: it has no ACLs to deny by",
+	"T112": "this release's authorizer allows everything",
+	"T113": needsSASL,
+	"T120": needsGroups, "T121": needsGroups, "T122": needsGroups, "T123": needsGroups, "T124": needsGroups,
+	"T125": needsGroups, "T126": needsGroups, "T127": needsGroups, "T128": needsGroups, "T129": needsGroups,
+	"T130": needsGroups, "T131": needsGroups, "T132": needsGroups, "T133": needsGroups, "T134": needsGroups,
+	"T135": needsGroups, "T136": needsGroups, "T137": needsGroups, "T138": needsGroups, "T139": needsGroups,
+	"T140": needsShare, "T141": needsShare, "T142": needsShare, "T143": needsShare,
+	"T156": needsCleaner,
+	"T157": "this release has no retention; that segment.ms rolls by record timestamps is tested in package log",
+}
