@@ -30,6 +30,9 @@ type Server struct {
 	perIP     map[string]int
 	room      chan struct{} // closed and replaced when a connection ends
 	closed    bool
+	notedAt   int64 // second of the last note
+	noted     int   // notes in that second
+	unnoted   int   // notes left out since the last one written
 }
 
 // Stats counts what a Server did since its start.
@@ -163,10 +166,32 @@ func (s *Server) forget(c *conn) {
 	s.wg.Done()
 }
 
+// notesPerSecond bounds the log lines about bad connections: a hostile client could write thousands a second. What is
+// left out is counted in the next line and in Stats.
+const notesPerSecond = 10
+
 // note records why a connection was closed for what its peer sent.
 func (s *Server) note(c *conn, err error) {
 	s.stats.Malformed.Add(1)
-	s.logger.Info("connection closed", "remote", c.nc.RemoteAddr().String(), "reason", err.Error())
+	second := time.Now().Unix()
+	s.mu.Lock()
+	if second != s.notedAt {
+		s.notedAt, s.noted = second, 0
+	}
+	s.noted++
+	say := s.noted <= notesPerSecond
+	if !say {
+		s.unnoted++
+	}
+	unnoted := s.unnoted
+	if say {
+		s.unnoted = 0
+	}
+	s.mu.Unlock()
+	if !say {
+		return
+	}
+	s.logger.Info("connection closed", "remote", c.nc.RemoteAddr().String(), "reason", err.Error(), "others_not_logged", unnoted)
 }
 
 // Close stops accepting, lets replies in progress leave until ctx ends, and closes every connection (rule 1.6.5).
