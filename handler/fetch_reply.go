@@ -273,7 +273,10 @@ func (r *fetchReply) Append(out *wire.Out) {
 		}
 		i = r.appendTopic(&e, i, &hints)
 	}
-	if r.flex {
+	switch {
+	case r.flex && r.q.replicaID >= 0:
+		e.noTags() // followers know the other nodes from the metadata
+	case r.flex:
 		hints.append(&e, r.svc.deps, &r.conn.session)
 	}
 }

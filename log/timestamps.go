@@ -136,8 +136,9 @@ func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) {
 		}
 		largest = max(largest, e.Timestamp)
 	}
-	if largest < 0 {
+	if l.start.Load() == l.End().Offset {
 		return TimestampOffset{}, false, nil
 	}
+	// Where no record has a time, which is -1, it is the first record.
 	return l.OffsetForTimestamp(largest)
 }

@@ -36,7 +36,7 @@ func (b *Broker) openDirs(context.Context) error {
 	var err error
 	b.logs, err = log.Open(log.Options{
 		FS: b.o.FS, Dirs: cfg.LogDirs, Logger: b.logger, ClusterID: b.clusterID, NodeID: cfg.NodeID,
-		RecoveryWorkers: cfg.Log.RecoveryThreads,
+		RecoveryWorkers: cfg.Log.RecoveryThreads, Codecs: b.codecs,
 	})
 	return err
 }
