@@ -25,3 +25,12 @@ integration:
 # bench measures kbroker against Apache Kafka and the limit server: half an hour; see integration/bench/RESULTS.md.
 bench:
 	go run ./integration/bench/run
+
+# proof is the long form of integration/power, as root: 50 power cuts of two kinds, 100 kills, and the negative controls.
+# What it shows is appended to integration/PROOF.md; with the seed of a run that was stopped it goes on there.
+SEED ?= 1
+POWER = go test -count=1 -v -timeout 0 ./integration/power -seed $(SEED) -proof ../PROOF.md
+proof:
+	$(POWER) -run TestPowerCuts -rounds 5
+	$(POWER) -run TestKills -rounds 10
+	$(POWER) -run TestNegativeControls

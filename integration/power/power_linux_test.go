@@ -125,6 +125,9 @@ func TestNegativeControls(t *testing.T) {
 				t.Fatalf("not caught in %d cycles", within)
 			}
 			t.Logf("caught in cycle %d: %s", r.cycles+1, &r.found)
+			if err := proof(*proofFile).add("control "+wrong, *seed, 0, r); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }

@@ -15,7 +15,8 @@ const proofHeader = `# What long runs have shown
 
 Each line is one round of integration/power: ten cycles of load, strike, restart and full read on a fresh disk (its
 package comment says how to run one). Rounds of kind *power* cut the power of the shipped program, *names* also take
-back names that no directory sync covered, *kill* is kill -9. Counts are records; all but the first two must be 0.
+back names that no directory sync covered, *kill* is kill -9. Counts are records; all but the first two must be 0. In
+rounds of kind *control* the broker is wrong on purpose, and must be caught within 20 cycles: cycles are those it passed.
 
 | kind | seed | round | commit | date | cycles | acknowledged | read | lost | duplicated | reordered | gaps | other |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|
