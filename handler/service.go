@@ -183,6 +183,7 @@ type ready struct{ resp kmsg.Response }
 func (r ready) Done() bool           { return true }
 func (r ready) Wait(<-chan struct{}) {}
 func (r ready) Append(out *wire.Out) { out.B = r.resp.AppendTo(out.B) }
+func (r ready) Size() int            { return readySize }
 func (r ready) Release()             {}
 
 // code is the only way from an error to a Kafka error code. What is not a Kafka error is logged by the caller.

@@ -37,6 +37,7 @@ type conn struct {
 	batch   []pending   // replies of the requests started since the last respond
 	dirty   bool        // requests were started since the last Flush
 	biggest int         // the largest frame this peer has sent whole: as much is allocated for it at once
+	owed    int         // bytes of a large frame until its arrival counts as progress
 
 	queue queue
 
@@ -55,6 +56,7 @@ type conn struct {
 type pending struct {
 	reply  Reply
 	header replyHeader
+	size   int // Reply.Size
 }
 
 // serve reads requests until the connection ends, then releases everything it holds. It is the reader goroutine.
@@ -70,11 +72,12 @@ func (c *conn) serve() {
 		c.srv.note(c, err)
 	}
 	c.queue.join()
+	// Close flushes what a panic left staged: the memory of a reply is not its own before.
+	c.session.Close()
 	for _, p := range c.batch {
 		p.reply.Release()
 	}
 	c.batch = nil
-	c.session.Close()
 	c.releaseHeld()
 	c.srv.pools.put(c.in)
 	c.in = nil
@@ -99,11 +102,9 @@ func (c *conn) loop() (err error) {
 	}()
 	for {
 		frame, err := c.next()
-		if err != nil {
-			return err
-		}
 		if frame == nil {
-			if err := c.flushAndRespond(); err != nil {
+			// Also before an error: what was asked before a bad frame is completed and answered.
+			if err = errors.Join(err, c.flushAndRespond()); err != nil {
 				return err
 			}
 			if err := c.fill(); err != nil {
@@ -113,10 +114,12 @@ func (c *conn) loop() (err error) {
 		}
 		err = c.start(frame)
 		if err != nil || c.held != nil || len(c.batch) >= maxBatch {
-			err = errors.Join(err, c.flushAndRespond())
+			err = errors.Join(err, c.flush())
+			// The bytes of a large frame are in the log, or were copied. Others get its memory before the answers are
+			// written, which the peer may be slow to take.
+			c.releaseHeld()
+			err = errors.Join(err, c.respond())
 		}
-		// The bytes of a large frame are in the log, or were copied: its memory is free again.
-		c.releaseHeld()
 		if err != nil {
 			return err
 		}
@@ -139,7 +142,7 @@ func (c *conn) start(frame []byte) error {
 	c.dirty = true
 	reply, err := c.session.Start(&c.header, body)
 	if reply != nil {
-		c.batch = append(c.batch, pending{reply, headerOf(&c.header)})
+		c.batch = append(c.batch, pending{reply, headerOf(&c.header), reply.Size()})
 	}
 	return err
 }
@@ -149,13 +152,13 @@ func (c *conn) flushAndRespond() error {
 	if !c.dirty {
 		return nil
 	}
+	return errors.Join(c.flush(), c.respond())
+}
+
+// flush completes stage one of what was started.
+func (c *conn) flush() error {
 	c.dirty = false
-	err := c.session.Flush()
-	if e := c.respond(); e != nil {
-		return e
-	}
-	c.busy.Store(false)
-	return err
+	return c.session.Flush()
 }
 
 // respond writes the replies that are complete and first in line, and leaves the rest to the writer.
@@ -194,6 +197,7 @@ func (c *conn) respond() error {
 			return errClosed
 		}
 	}
+	c.busy.Store(false)
 	return nil
 }
 
@@ -220,9 +224,9 @@ func (c *conn) next() ([]byte, error) {
 		return nil, nil
 	}
 	size := int32(binary.BigEndian.Uint32(c.in.b[c.r:]))
-	if size <= 0 || size > c.srv.limits.MaxFrame {
+	if size <= 0 || size > c.srv.limits.Load().MaxFrame {
 		// Nothing is allocated and nothing answered (rules 1.1.2 and 1.1.3).
-		return nil, fmt.Errorf("frame of %d bytes: the limit is %d (socket.request.max.bytes)", size, c.srv.limits.MaxFrame)
+		return nil, fmt.Errorf("frame of %d bytes: the limit is %d (socket.request.max.bytes)", size, c.srv.limits.Load().MaxFrame)
 	}
 	if have >= 6 {
 		key := int16(binary.BigEndian.Uint16(c.in.b[c.r+4:]))
@@ -250,18 +254,17 @@ func (c *conn) readLarge(n int) ([]byte, error) {
 	g := &frameGrant{}
 	c.held = g
 	first := min(n, max(2*largeRead, c.biggest))
-	if !c.srv.memory.take(&g.grant, int64(first), c.stop) {
+	defer c.inFrame.Store(false)
+	if !c.reserve(&g.grant, first) {
 		return nil, errClosed
 	}
 	g.buf = c.srv.pools.get(first)
 	got := copy(g.buf.b, c.in.b[c.r+4:c.w])
 	c.r, c.w = 0, 0
-	c.inFrame.Store(true)
-	defer c.inFrame.Store(false)
 	for got < n {
 		if got == len(g.buf.b) {
 			more := min(n, 2*got)
-			if !c.srv.memory.take(&g.grant, int64(more-got), c.stop) {
+			if !c.reserve(&g.grant, more-got) {
 				return nil, errClosed
 			}
 			grown := c.srv.pools.get(more)
@@ -277,6 +280,16 @@ func (c *conn) readLarge(n int) ([]byte, error) {
 	}
 	c.biggest = max(c.biggest, n)
 	return g.buf.b[:n], nil
+}
+
+// reserve takes n bytes of the memory for large frames, waiting for them. The peer is not to blame for that time.
+func (c *conn) reserve(g *grant, n int) bool {
+	c.inFrame.Store(false)
+	ok := c.srv.memory.take(g, int64(n), c.stop)
+	c.progress.Add(1)
+	c.inFrame.Store(true)
+	c.owed = stallBytes
+	return ok
 }
 
 // fill reads more bytes behind the unread ones, waiting for them.

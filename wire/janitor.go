@@ -17,7 +17,8 @@ const janitorRounds = 8
 // timers. Close stops it.
 func (s *Server) janitor() {
 	defer s.wg.Done()
-	every := min(s.limits.Idle, s.limits.Stall) / janitorRounds
+	l := s.limits.Load()
+	every := min(l.Idle, l.Stall) / janitorRounds
 	tick := time.NewTicker(max(every, time.Millisecond))
 	defer tick.Stop()
 	seen := map[*conn]watched{}
@@ -52,14 +53,15 @@ func (s *Server) janitor() {
 // standsStill decides whether a connection without progress for d is to be closed. One whose request is being processed
 // never is (rule 1.6.2).
 func (s *Server) standsStill(c *conn, d time.Duration) bool {
+	l := s.limits.Load()
 	switch {
 	case c.writing.Load():
-		return d >= s.limits.Stall
+		return d >= l.Stall
 	case c.busy.Load() || !c.queue.idle():
 		return false
 	case c.inFrame.Load():
-		return d >= s.limits.Stall
+		return d >= l.Stall
 	default:
-		return d >= s.limits.Idle
+		return d >= l.Idle
 	}
 }

@@ -7,9 +7,10 @@ type Limits struct {
 	// MaxConnections bounds the connections of a Server; beyond it nothing is accepted until one closes
 	// (max.connections; 0: no limit).
 	MaxConnections int
-	// MaxPerIP bounds the connections of one address; one more is accepted and closed at once (rule 1.6.3; 0: no limit).
+	// MaxPerIP bounds the connections of one address (max.connections.per.ip); one more is accepted and closed at once
+	// (rule 1.6.3). 0: no limit; negative: none but those of PerIP, which is what Kafka's 0 means.
 	MaxPerIP int
-	// PerIP overrides MaxPerIP for single addresses (max.connections.per.ip.overrides).
+	// PerIP overrides MaxPerIP for single addresses (max.connections.per.ip.overrides); 0 is none there.
 	PerIP map[string]int
 	// AcceptRate bounds new connections per second (max.connection.creation.rate; 0: no limit).
 	AcceptRate int
@@ -49,10 +50,10 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// perIP is the limit for one address, 0 for none.
-func (l *Limits) perIP(ip string) int {
-	if n, ok := l.PerIP[ip]; ok {
-		return n
+// admits reports whether an address that has n connections may have another.
+func (l *Limits) admits(ip string, n int) bool {
+	if most, ok := l.PerIP[ip]; ok {
+		return n < most
 	}
-	return l.MaxPerIP
+	return l.MaxPerIP == 0 || n < l.MaxPerIP
 }

@@ -1,9 +1,17 @@
 package wire
 
-import "sync"
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+)
 
-// maxQueued bounds the replies of one connection that wait: beyond it the reader stops reading.
-const maxQueued = 1024
+// The replies of one connection that wait are bounded by number and by the memory that they hold (Reply.Size): beyond it
+// the reader stops reading. One reply may always wait, however large.
+const (
+	maxQueued      = 1024
+	maxQueuedBytes = 4 << 20
+)
 
 // queue is the way of a connection's replies out: complete ones are encoded and written by the reader while no writer
 // runs, the others wait here for the writer, which exists as long as the queue is not empty.
@@ -17,6 +25,7 @@ type queue struct {
 	mu      sync.Mutex // guards what follows
 	items   []pending  // waiting, from head on
 	head    int
+	size    int           // memory that the items hold
 	running bool          // a writer goroutine exists
 	changed chan struct{} // capacity 1: an item was taken, or the writer ended
 	done    chan struct{} // closed when the running writer has ended
@@ -33,11 +42,12 @@ func (q *queue) idle() bool {
 func (q *queue) push(p pending, stop <-chan struct{}) bool {
 	for {
 		q.mu.Lock()
-		if len(q.items)-q.head < maxQueued {
+		if n := len(q.items) - q.head; n == 0 || n < maxQueued && q.size+p.size <= maxQueuedBytes {
 			if q.head > 0 && q.head == len(q.items) {
 				q.items, q.head = q.items[:0], 0
 			}
 			q.items = append(q.items, p)
+			q.size += p.size
 			if !q.running {
 				q.running = true
 				q.done = make(chan struct{})
@@ -59,6 +69,13 @@ func (q *queue) push(p pending, stop <-chan struct{}) bool {
 // run is the writer goroutine.
 func (q *queue) run(done chan struct{}) {
 	defer close(done)
+	defer func() {
+		if p := recover(); p != nil {
+			// As in conn.loop: only this connection dies of it.
+			q.c.srv.note(q.c, fmt.Errorf("panic in a reply: %v\n%s", p, debug.Stack()))
+			q.abandon()
+		}
+	}()
 	for {
 		p, ok := q.pop()
 		if !ok {
@@ -95,6 +112,7 @@ func (q *queue) pop() (pending, bool) {
 			p := q.items[q.head]
 			q.items[q.head] = pending{}
 			q.head++
+			q.size -= p.size
 			q.mu.Unlock()
 			q.signal()
 			return p, true
@@ -119,11 +137,12 @@ func (q *queue) abandon() {
 	q.c.close()
 	q.out.Reset()
 	q.mu.Lock()
-	for _, p := range q.items[q.head:] {
+	left := q.items[q.head:]
+	q.items, q.head, q.size = nil, 0, 0
+	q.mu.Unlock()
+	for _, p := range left {
 		p.reply.Release()
 	}
-	q.items, q.head = nil, 0
-	q.mu.Unlock()
 	q.signal()
 }
 
@@ -199,4 +218,5 @@ func (q *queue) join() {
 		<-done
 	}
 	q.abandon()
+	q.shrink()
 }

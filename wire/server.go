@@ -13,7 +13,7 @@ import (
 // Server accepts connections on any number of listeners and serves them with one Service.
 type Server struct {
 	service Service
-	limits  Limits
+	limits  atomic.Pointer[Limits]
 	logger  *slog.Logger
 	flex    flexTable
 	pools   *Pools
@@ -49,14 +49,30 @@ type Stats struct {
 func NewServer(service Service, limits Limits, logger *slog.Logger) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		service: service, limits: limits.withDefaults(), logger: logger,
+		service: service, logger: logger,
 		flex: newFlexTable(), pools: &Pools{}, ctx: ctx, cancel: cancel,
 		conns: map[*conn]struct{}{}, perIP: map[string]int{}, room: make(chan struct{}),
 	}
-	s.memory = newBudget(s.limits.Memory)
+	s.SetLimits(limits)
+	s.memory = newBudget(s.limits.Load().Memory)
 	s.wg.Add(1)
 	go s.janitor()
 	return s
+}
+
+// SetLimits replaces the limits. Connections that are open stay; Memory remains what it was at the start.
+func (s *Server) SetLimits(l Limits) {
+	l = l.withDefaults()
+	s.limits.Store(&l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.roomLocked()
+}
+
+// roomLocked lets the accept loops look whether there is room now.
+func (s *Server) roomLocked() {
+	close(s.room)
+	s.room = make(chan struct{})
 }
 
 // Stats returns the server's counters.
@@ -72,13 +88,12 @@ func (s *Server) Connections() int {
 // Serve accepts connections on l, which answers as the listener called name, until Close. It returns at once.
 func (s *Server) Serve(l net.Listener, name string) {
 	s.mu.Lock()
-	s.listeners = append(s.listeners, l)
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
+	defer s.mu.Unlock()
+	if s.closed {
 		l.Close()
 		return
 	}
+	s.listeners = append(s.listeners, l)
 	s.wg.Add(1)
 	go s.accept(l, name)
 }
@@ -89,8 +104,9 @@ const acceptRetry = 50 * time.Millisecond
 // accept is the goroutine of one listener. It ends when Close closes the listener.
 func (s *Server) accept(l net.Listener, name string) {
 	defer s.wg.Done()
-	pace := pacer{rate: s.limits.AcceptRate}
+	var pace pacer
 	for {
+		pace.rate = s.limits.Load().AcceptRate
 		if !s.waitForRoom() || !pace.wait(s.ctx.Done()) {
 			return
 		}
@@ -115,7 +131,8 @@ func (s *Server) accept(l net.Listener, name string) {
 func (s *Server) waitForRoom() bool {
 	for {
 		s.mu.Lock()
-		full := s.limits.MaxConnections > 0 && len(s.conns) >= s.limits.MaxConnections
+		most := s.limits.Load().MaxConnections
+		full := most > 0 && len(s.conns) >= most
 		room := s.room
 		s.mu.Unlock()
 		if !full {
@@ -136,8 +153,7 @@ func (s *Server) admit(nc net.Conn, name string) {
 	c.queue.c = c
 	c.queue.changed = make(chan struct{}, 1)
 	s.mu.Lock()
-	limit := s.limits.perIP(c.ip)
-	if s.closed || limit > 0 && s.perIP[c.ip] >= limit {
+	if s.closed || !s.limits.Load().admits(c.ip, s.perIP[c.ip]) {
 		s.mu.Unlock()
 		s.stats.Refused.Add(1)
 		nc.Close()
@@ -160,8 +176,7 @@ func (s *Server) forget(c *conn) {
 	if s.perIP[c.ip]--; s.perIP[c.ip] <= 0 {
 		delete(s.perIP, c.ip)
 	}
-	close(s.room)
-	s.room = make(chan struct{})
+	s.roomLocked()
 	s.mu.Unlock()
 	s.wg.Done()
 }

@@ -17,10 +17,12 @@ import (
 )
 
 // echo is a Service for tests. A request of key 18 version 0 is answered with its body; the first byte of a body may be
-// an order: 'w' waits 20 ms in stage two, 'n' is not answered, 'e' is an error, 'p' panics.
+// an order: 'w' waits 20 ms in stage two, 'b' as well and then panics, 'n' is not answered, 'e' is an error, 'p' panics,
+// 'h' waits for hold.
 type echo struct {
 	flushes, starts, closes atomic.Int64
 	max                     int32
+	hold                    chan struct{} // 'h' waits for it
 }
 
 func (e *echo) Connect(context.Context, ConnInfo) Session { return &echoSession{e: e} }
@@ -34,8 +36,10 @@ func (s *echoSession) Start(h *Header, body []byte) (Reply, error) {
 		return r, nil
 	}
 	switch body[0] {
-	case 'w':
+	case 'w', 'b':
 		r.after = time.Now().Add(20 * time.Millisecond)
+	case 'h':
+		r.hold = s.e.hold
 	case 'n':
 		return nil, nil
 	case 'e':
@@ -58,17 +62,31 @@ func (s *echoSession) Close() { s.e.closes.Add(1) }
 type echoReply struct {
 	body  []byte
 	after time.Time
+	hold  <-chan struct{}
 }
 
-func (r *echoReply) Done() bool { return !time.Now().Before(r.after) }
+func (r *echoReply) Done() bool { return r.hold == nil && !time.Now().Before(r.after) }
 func (r *echoReply) Wait(stop <-chan struct{}) {
+	if r.hold != nil {
+		select {
+		case <-r.hold:
+		case <-stop:
+		}
+		return
+	}
 	select {
 	case <-time.After(time.Until(r.after)):
 	case <-stop:
 	}
 }
-func (r *echoReply) Append(out *Out) { out.B = append(out.B, r.body...) }
-func (r *echoReply) Release()        {}
+func (r *echoReply) Append(out *Out) {
+	if len(r.body) > 0 && r.body[0] == 'b' {
+		panic("asked for a panic in stage two")
+	}
+	out.B = append(out.B, r.body...)
+}
+func (r *echoReply) Size() int { return len(r.body) }
+func (r *echoReply) Release()  {}
 
 // start serves e on a loopback listener and returns a dialler.
 func start(t *testing.T, e Service, limits Limits) (*Server, func() net.Conn) {

@@ -55,6 +55,8 @@ type Reply interface {
 	Wait(stop <-chan struct{})
 	// Append encodes the response body behind the header that the connection has written.
 	Append(out *Out)
+	// Size is about how many bytes of memory the reply holds until Release. It is asked for once, after Start.
+	Size() int
 	// Release gives the reply's resources back. Sections that Append handed to out are released by the connection.
 	Release()
 }

@@ -82,10 +82,20 @@ func (p portable) section(c *conn, s Section) error {
 	return nil
 }
 
+// stallBytes is how much of a large frame has to arrive within Limits.Stall. Such a frame holds memory that others wait
+// for: a peer that sends a byte now and then would hold it for ever.
+const stallBytes = 16 << 10
+
 // moved counts received bytes, sent counts sent ones; both are progress for the janitor.
 func (c *conn) moved(n int) {
-	c.progress.Add(1)
 	c.srv.stats.BytesIn.Add(int64(n))
+	if c.held != nil {
+		if c.owed -= n; c.owed > 0 {
+			return
+		}
+		c.owed = stallBytes
+	}
+	c.progress.Add(1)
 }
 
 func (c *conn) sent(n int) {

@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// within wants ok to become true soon.
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not yet: " + what)
+		}
+	}
+}
+
+// TestPanicInStageTwo: the writer's panic ends one connection, and everything that waited there is released (rule 1.1.7).
+func TestPanicInStageTwo(t *testing.T) {
+	s, dial := start(t, &echo{}, Limits{})
+	other, c := dial(), dial()
+	c.Write(bytes.Join([][]byte{frame(1, "a"), frame(2, "b"), frame(3, "w"), frame(4, "a")}, nil))
+	if id, _ := receive(t, c); id != 1 {
+		t.Fatalf("response %d, want 1", id)
+	}
+	expectClosed(t, c)
+	within(t, "the connection is forgotten", func() bool { return s.Connections() == 1 && s.Stats().Malformed.Load() == 1 })
+	other.Write(frame(5, "x"))
+	receive(t, other)
+	within(t, "all buffers are back", func() bool { return s.pools.held.Load() == 0 })
+}
+
+// TestTrickledFrame: a peer that sends a large frame byte by byte is cut off, since others wait for the memory it holds.
+func TestTrickledFrame(t *testing.T) {
+	s, dial := start(t, &echo{}, Limits{Stall: 100 * time.Millisecond, Idle: time.Minute})
+	c := dial()
+	f := frame(1, strings.Repeat("t", 1<<20))
+	c.Write(f[:smallRead])
+	for i := smallRead; ; i++ {
+		if _, err := c.Write(f[i : i+1]); err != nil {
+			break
+		}
+		if i == len(f)-1 {
+			t.Fatal("the whole frame was taken byte by byte")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	if s.Stats().Stalled.Load() != 1 {
+		t.Errorf("%d connections closed for standing still, want 1", s.Stats().Stalled.Load())
+	}
+	within(t, "its memory is free", func() bool {
+		s.memory.mu.Lock()
+		defer s.memory.mu.Unlock()
+		return s.memory.used == 0
+	})
+}
+
+// TestStarvedFrame: a peer that waits for memory because others hold it is not the one that stands still.
+func TestStarvedFrame(t *testing.T) {
+	s, dial := start(t, &echo{}, Limits{Memory: 1 << 20, Stall: 50 * time.Millisecond, Idle: time.Minute})
+	var a, b grant
+	s.memory.take(&a, 1<<20, nil)
+	s.memory.take(&b, 1, nil) // the one that may go beyond the limit
+	c := dial()
+	go c.Write(frame(1, strings.Repeat("m", 1<<20)))
+	time.Sleep(300 * time.Millisecond)
+	s.memory.release(&a)
+	s.memory.release(&b)
+	if id, _ := receive(t, c); id != 1 {
+		t.Errorf("response %d", id)
+	}
+}
+
+// TestQueueBySize: replies that hold much memory hold the reader back, however few they are; small ones do not.
+func TestQueueBySize(t *testing.T) {
+	for name, c := range map[string]struct{ body, waiting int }{"small": {100, 100}, "large": {1 << 20, 5}} {
+		t.Run(name, func(t *testing.T) {
+			e := &echo{hold: make(chan struct{})}
+			_, dial := start(t, e, Limits{})
+			nc := dial()
+			go func() {
+				nc.Write(frame(0, "h"))
+				for i := range int32(100) {
+					nc.Write(frame(i+1, strings.Repeat("x", c.body)))
+				}
+			}()
+			// The first is with the writer, and one beyond those that wait is held by the reader.
+			want := int64(min(c.waiting+1, 101))
+			within(t, "requests are started", func() bool { return e.starts.Load() >= want })
+			time.Sleep(20 * time.Millisecond)
+			if n := e.starts.Load(); n > want {
+				t.Errorf("%d requests were started while one waits, want %d", n, want)
+			}
+			close(e.hold)
+			for i := range int32(101) {
+				if id, _ := receive(t, nc); id != i {
+					t.Fatalf("response %d, want %d", id, i)
+				}
+			}
+		})
+	}
+}
+
+// TestSetLimits: limits on connections change while the server runs, and 0 for single addresses refuses all of theirs.
+func TestSetLimits(t *testing.T) {
+	s, dial := start(t, &echo{}, Limits{MaxConnections: 1})
+	ask := func(c net.Conn) {
+		t.Helper()
+		c.Write(frame(1, "x"))
+		receive(t, c)
+	}
+	ask(dial())
+	waiting := dial()
+	waiting.Write(frame(1, "x"))
+	s.SetLimits(Limits{MaxConnections: 3})
+	receive(t, waiting)
+	s.SetLimits(Limits{PerIP: map[string]int{"127.0.0.1": 0}})
+	expectClosed(t, dial())
+	s.SetLimits(Limits{MaxPerIP: -1})
+	expectClosed(t, dial())
+	s.SetLimits(Limits{MaxPerIP: -1, PerIP: map[string]int{"127.0.0.1": 9}})
+	ask(dial())
+}
