@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -94,6 +95,7 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 		return nil, errMalformedFetch
 	}
 	q.trailer(cur)
+	q.maxWait = min(q.maxWait, maxFetchWait)
 	r := c.svc.fetch.get()
 	r.reset(c, h, &q)
 	if q.isolation < replica.ReadUncommitted || q.isolation > replica.ReadCommitted {
@@ -103,14 +105,28 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 		r.fail(kerr.InvalidRequest)
 		return r, nil
 	}
-	if err := r.join(&cur); err != nil {
-		r.fail(err)
+	r.limit = min(max(q.maxBytes, 0), c.svc.deps.Limits().FetchMaxBytes, maxFetchBytes)
+	s := r.named()
+	if s != nil && !s.tryAcquire() {
+		// A request before this one, of this connection perhaps, is not answered yet. Waiting here would keep that from
+		// being answered.
+		r.later, r.rest = s, bytes.Clone(cur.b)
 		return r, nil
 	}
-	r.limit = min(max(q.maxBytes, 0), c.svc.deps.Limits().FetchMaxBytes)
-	r.evaluate()
+	r.begin(&cur, s)
 	return r, nil
 }
+
+const (
+	// maxFetchWait bounds how long a fetch waits, whatever max_wait_ms says: as long as a connection may be idle by
+	// default. Kafka closes it then.
+	maxFetchWait = 10 * time.Minute
+	// maxFetchBytes bounds the records of an answer whatever fetch.max.bytes says: the size of a frame is an int32.
+	maxFetchBytes = 1 << 30
+	// maxFetchRows bounds the partitions of one request, far more than a broker leads: a row takes some 30 times the
+	// bytes that name it.
+	maxFetchRows = 100_000
+)
 
 // header reads the fields before the topics.
 func (q *fetchRequest) header(cur *cursor) {
@@ -156,12 +172,17 @@ func (q *fetchRequest) row(cur *cursor) (u rowUpdate) {
 
 // wellFormed walks the structure behind the header, so that a malformed request changes no session.
 func (q *fetchRequest) wellFormed(cur cursor) bool {
+	rows := 0
 	for n := cur.array(1); n > 0 && !cur.bad; n-- {
 		q.topic(&cur)
-		for parts := cur.array(16); parts > 0 && !cur.bad; parts-- {
+		parts := cur.array(16)
+		for rows += parts; parts > 0 && !cur.bad; parts-- {
 			q.row(&cur)
 		}
 		cur.tags(nil)
+	}
+	if rows > maxFetchRows {
+		return false
 	}
 	q.trailer(cur)
 	q.skipForgotten(&cur, nil)

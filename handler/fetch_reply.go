@@ -2,7 +2,6 @@ package handler
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"time"
 
@@ -23,8 +22,10 @@ type fetchReply struct {
 	limit   int32 // bytes of the whole answer
 	own     *fetchSession
 	session *fetchSession
-	full    bool  // every row is answered, changed or not
-	err     error // of the whole request: nothing else is answered then
+	later   *fetchSession // is to be continued or ended, when a request before this one is done with it
+	rest    []byte        // of the request's body, with later: from the topics on
+	full    bool          // every row is answered, changed or not
+	err     error         // of the whole request: nothing else is answered then
 
 	results  []rowResult
 	bytes    int64
@@ -49,14 +50,26 @@ type rowResult struct {
 // keptResults bounds what a pooled reply keeps.
 const keptResults = 64
 
+// fetchRowSize is about what a row and its result take in bytes.
+const fetchRowSize = 400
+
 func (r *fetchReply) reset(c *connection, h *wire.Header, q *fetchRequest) {
 	r.svc, r.conn, r.q, r.flex = c.svc, c, *q, h.Flexible
-	r.session, r.full, r.err = nil, false, nil
-	r.bytes, r.enough, r.complete, r.watching = 0, false, false, false
+	r.session, r.later, r.full, r.err = nil, nil, false, nil
+	r.results, r.bytes, r.enough, r.complete, r.watching = r.results[:0], 0, false, false, false
 }
 
 // fail answers the whole request with an error; no session is held.
 func (r *fetchReply) fail(err error) { r.err, r.complete = err, true }
+
+// begin joins the request to its session and looks at its rows.
+func (r *fetchReply) begin(cur *cursor, s *fetchSession) {
+	if err := r.join(cur, s); err != nil {
+		r.fail(err)
+		return
+	}
+	r.evaluate()
+}
 
 // evaluate looks at every row that may have something to say, and decides whether that is enough to answer.
 func (r *fetchReply) evaluate() {
@@ -175,6 +188,12 @@ func (r *fetchReply) Done() bool {
 
 // Wait implements wire.Reply: it looks again at what changed until there is enough, or the time is over.
 func (r *fetchReply) Wait(stop <-chan struct{}) {
+	if r.later != nil && !r.beginLater(stop) {
+		r.fail(kerr.FetchSessionIDNotFound) // for nobody: the connection is gone
+	}
+	if r.complete {
+		return
+	}
 	r.timer.Reset(time.Until(r.deadline))
 	defer r.timer.Stop()
 	if r.session.rows == nil {
@@ -200,6 +219,19 @@ func (r *fetchReply) Wait(stop <-chan struct{}) {
 	}
 }
 
+// beginLater is begin when the session is free. It reports false when stop was closed first.
+func (r *fetchReply) beginLater(stop <-chan struct{}) bool {
+	select {
+	case <-r.later.token:
+	case <-stop:
+		return false
+	}
+	cur := cursor{b: r.rest, flex: r.flex}
+	r.begin(&cur, r.later)
+	r.later, r.rest = nil, nil
+	return true
+}
+
 // watchOwn watches the rows of a request without a session for as long as it waits.
 func (r *fetchReply) watchOwn() {
 	r.watching = true
@@ -223,14 +255,16 @@ func (r *fetchReply) unpin() {
 	r.bytes = 0
 }
 
+// Size implements wire.Reply.
+func (r *fetchReply) Size() int {
+	return (len(r.results)+len(r.own.order))*fetchRowSize + len(r.rest)
+}
+
 // Release implements wire.Reply.
 func (r *fetchReply) Release() {
 	r.unpin()
 	if s := r.session; s != nil && s != r.own {
-		if r.svc.sessions.get(s.id) != s {
-			s.close() // it lost its slot meanwhile
-		}
-		s.release()
+		r.svc.sessions.release(s)
 	}
 	for _, row := range r.own.order {
 		if row.p != nil {
@@ -244,145 +278,13 @@ func (r *fetchReply) Release() {
 	if cap(r.results) > keptResults {
 		r.results, r.own.order = nil, nil
 	}
+	if cap(r.ready) > keptResults {
+		r.ready = nil
+	}
 	for i := range r.results {
 		r.results[i].row = nil
 	}
 	svc := r.svc
-	r.session, r.conn, r.deadline = nil, nil, time.Time{}
+	r.session, r.later, r.rest, r.conn, r.deadline = nil, nil, nil, nil, time.Time{}
 	svc.fetch.p.Put(r)
-}
-
-// Append implements wire.Reply.
-func (r *fetchReply) Append(out *wire.Out) {
-	e := encoder{out, r.flex}
-	var hints leaderHints
-	e.int32(0) // throttle_time_ms
-	if r.q.version >= 7 {
-		e.int16(code(r.err))
-		if r.err == nil {
-			e.int32(r.session.id)
-		} else {
-			e.int32(0)
-		}
-	}
-	e.array(r.countTopics())
-	for i := 0; i < len(r.results) && r.err == nil; {
-		if !r.results[i].include {
-			i++
-			continue
-		}
-		i = r.appendTopic(&e, i, &hints)
-	}
-	switch {
-	case r.flex && r.q.replicaID >= 0:
-		e.noTags() // followers know the other nodes from the metadata
-	case r.flex:
-		hints.append(&e, r.svc.deps, &r.conn.session)
-	}
-}
-
-// countTopics counts the topic entries: consecutive rows of one topic share one.
-func (r *fetchReply) countTopics() (n int) {
-	if r.err != nil {
-		return 0
-	}
-	var last *fetchTopic
-	for i := range r.results {
-		if x := &r.results[i]; x.include && !sameFetchTopic(last, x.row.topic) {
-			last = x.row.topic
-			n++
-		}
-	}
-	return n
-}
-
-func sameFetchTopic(a, b *fetchTopic) bool {
-	return a == b || a != nil && b != nil && a.id == b.id && a.name == b.name
-}
-
-// appendTopic encodes the topic entry that starts at results[i] and returns the index behind it.
-func (r *fetchReply) appendTopic(e *encoder, i int, hints *leaderHints) int {
-	t := r.results[i].row.topic
-	end, n := i, 0
-	for ; end < len(r.results); end++ {
-		if x := &r.results[end]; x.include {
-			if !sameFetchTopic(t, x.row.topic) {
-				break
-			}
-			n++
-		}
-	}
-	if r.q.byID {
-		e.raw(t.id[:])
-	} else {
-		e.text(t.name)
-	}
-	e.array(n)
-	for ; i < end; i++ {
-		if x := &r.results[i]; x.include {
-			r.appendRow(e, x, hints)
-		}
-	}
-	e.noTags()
-	return end
-}
-
-// appendRow encodes one partition.
-func (r *fetchReply) appendRow(e *encoder, x *rowResult, hints *leaderHints) {
-	v := r.q.version
-	e.int32(x.row.partition)
-	e.int16(r.svc.fetchCode(x.Err))
-	e.int64(x.HighWatermark)
-	e.int64(x.LastStableOffset)
-	if v >= 5 {
-		e.int64(x.LogStartOffset)
-	}
-	if r.q.isolation == replica.ReadCommitted && x.Err == nil {
-		e.array(len(x.Aborted))
-		for _, a := range x.Aborted {
-			e.int64(a.ProducerID)
-			e.int64(a.FirstOffset)
-			e.noTags()
-		}
-	} else if x.missing {
-		e.array(0) // Kafka's way of saying nothing here, before the log is asked
-	} else {
-		e.array(-1)
-	}
-	if v >= 11 {
-		e.int32(-1) // preferred_read_replica
-	}
-	e.array(int(x.Records.N))
-	if x.Records.N > 0 {
-		e.out.Section(wire.Section{File: x.Records.File, Off: x.Records.Off, N: x.Records.N, Pin: x.Records.Pin()})
-		x.Records = log.Slice{}
-	}
-	switch {
-	case !r.flex:
-	case x.Diverged:
-		e.uvarint(1)
-		e.uvarint(0)
-		e.uvarint(4 + 8 + 1)
-		e.int32(x.DivergedEpoch)
-		e.int64(x.DivergedEnd)
-		e.noTags()
-	case errors.Is(x.Err, kerr.NotLeaderForPartition) || errors.Is(x.Err, kerr.FencedLeaderEpoch):
-		if v >= 16 {
-			hints.tag(e, 1, r.svc.deps, x.row.topic.name, x.row.topic.id, x.row.partition)
-		} else {
-			e.noTags()
-		}
-	default:
-		e.noTags()
-	}
-}
-
-// fetchCode is the code of a row's error. What has none of its own is the storage's fault.
-func (s *Service) fetchCode(err error) int16 {
-	n := code(err)
-	if n == kerr.UnknownServerError.Code {
-		s.deps.Logger.Error("fetch failed", "err", err)
-		return kerr.KafkaStorageError.Code
-	}
-	return n
 }

@@ -1,9 +1,7 @@
 package handler
 
 import (
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -112,13 +110,11 @@ func (s *fetchSession) find(name []byte, id metadata.UUID, partition int32) *fet
 	return s.rows[rowKey{name: string(name), partition: partition}]
 }
 
-// remove forgets a row.
+// remove forgets a row. Its caller takes what is not active off the list when all are removed.
 func (s *fetchSession) remove(row *fetchRow) {
 	delete(s.rows, s.key(row))
 	s.rebind(row, nil)
-	if i := slices.Index(s.active, row); i >= 0 {
-		s.active = slices.Delete(s.active, i, i+1)
-	}
+	row.active = false
 }
 
 // rebind moves a row's watch to another partition, or takes it off.
@@ -150,137 +146,20 @@ func (s *fetchSession) close() {
 	s.rows, s.active = nil, nil
 }
 
-// acquire waits until no other request uses the session. It reports false when stop was closed first.
-func (s *fetchSession) acquire(stop <-chan struct{}) bool {
+// tryAcquire takes the token unless another request has it.
+func (s *fetchSession) tryAcquire() bool {
 	select {
 	case <-s.token:
 		return true
-	case <-stop:
+	default:
 		return false
 	}
 }
 
-func (s *fetchSession) release() { s.token <- struct{}{} }
-
-// fetchSessions is the cache of sessions, bounded by max.incremental.fetch.session.cache.slots (rule 6.5.11).
-type fetchSessions struct {
-	deps *Deps
-
-	mu   sync.Mutex // guards what follows
-	byID map[int32]*fetchSession
-}
-
-func newFetchSessions(d *Deps) *fetchSessions {
-	return &fetchSessions{deps: d, byID: map[int32]*fetchSession{}}
-}
-
-// get returns a session and marks it used, nil when there is none.
-func (c *fetchSessions) get(id int32) *fetchSession {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.byID[id]
-	if s != nil {
-		s.used = time.Now()
-	}
-	return s
-}
-
-// len returns the number of sessions.
-func (c *fetchSessions) len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.byID)
-}
-
-// remove takes a session out of the cache. Closing it is the caller's, who holds its token.
-func (c *fetchSessions) remove(s *fetchSession) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byID[s.id] == s {
-		delete(c.byID, s.id)
-	}
-}
-
-// resized records a session's number of rows, which decides who may evict whom.
-func (c *fetchSessions) resized(s *fetchSession) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.size = len(s.rows)
-}
-
-// create gives a new session a slot and an id, evicting another if it must and may. It returns nil when there is no
-// slot; the client goes on with full fetches then (rule 6.5.7). The creator holds the token.
-func (c *fetchSessions) create(byID, follower bool, who acl.Principal, size int) *fetchSession {
-	limits := c.deps.Limits()
-	now := time.Now()
-	s := &fetchSession{
-		epoch: 1, byID: byID, follower: follower, principal: who, created: now, used: now, size: size,
-		token: make(chan struct{}, 1), waiter: replica.NewWaiter(), rows: map[rowKey]*fetchRow{},
-	}
-	c.mu.Lock()
-	victim, ok := c.roomLocked(s, limits.FetchSessionSlots, limits.FetchSessionAge, now)
-	if !ok {
-		c.mu.Unlock()
-		return nil
-	}
-	for s.id == 0 || c.byID[s.id] != nil {
-		s.id = rand.Int32N(1<<31-2) + 1
-	}
-	c.byID[s.id] = s
-	c.mu.Unlock()
-	if victim != nil {
-		victim.evict()
-	}
-	return s
-}
-
-// evict closes a session that lost its slot, at once if no request uses it; the request that does finds out when it is
-// done.
-func (s *fetchSession) evict() {
-	select {
-	case <-s.token:
-		s.close()
-	default:
-	}
-}
-
-// roomLocked makes room for s: it reports whether there is a slot and which session was taken out for it.
-func (c *fetchSessions) roomLocked(s *fetchSession, slots int, age time.Duration, now time.Time) (*fetchSession, bool) {
-	if len(c.byID) < slots {
-		return nil, true
-	}
-	var oldest, least *fetchSession
-	for _, x := range c.byID {
-		if oldest == nil || x.used.Before(oldest.used) {
-			oldest = x
-		}
-		if !(s.follower && !x.follower) && now.Sub(x.created) < age {
-			continue // a consumer's session that is still young stays, unless a follower comes
-		}
-		if least == nil || x.worth(least) < 0 {
-			least = x
-		}
-	}
-	victim := oldest
-	if oldest == nil || now.Sub(oldest.used) <= age {
-		if least == nil || s.worth(least) < 0 {
-			return nil, false
-		}
-		victim = least
-	}
-	delete(c.byID, victim.id)
-	return victim, true
-}
-
-// worth compares sessions by what losing them would cost: a follower's more than a consumer's, then by partitions.
-func (s *fetchSession) worth(o *fetchSession) int {
-	if s.follower != o.follower {
-		if s.follower {
-			return 1
-		}
-		return -1
-	}
-	return s.size - o.size
+// end closes a session that has no slot and gives the token back: whoever waits for it learns that the session is gone.
+func (s *fetchSession) end() {
+	s.close()
+	s.token <- struct{}{}
 }
 
 // finalEpoch is the epoch of a full request that wants no session, and ends the one it names (rule 6.5.2).
@@ -294,22 +173,32 @@ func nextEpoch(k int32) int32 {
 	return k + 1
 }
 
-// join finds or makes the session that the request means and takes over the request's partitions (rules 6.5.2 and
-// 6.5.3). cur stands before the topics. On success the reply holds the session.
-func (r *fetchReply) join(cur *cursor) error {
+// named returns the session that the request continues or ends, nil when there is none or it is somebody else's.
+func (r *fetchReply) named() *fetchSession {
+	s := r.svc.sessions.get(r.q.sessionID)
+	if s == nil || s.principal != r.conn.session.Principal {
+		return nil
+	}
+	return s
+}
+
+// join continues or makes the session that the request means and takes over the request's partitions (rules 6.5.2 and
+// 6.5.3). cur stands before the topics; s is the session that it names, whose token is held, or nil. On success the reply
+// holds its session.
+func (r *fetchReply) join(cur *cursor, s *fetchSession) error {
 	q := &r.q
 	cache := r.svc.sessions
+	if s != nil && s.rows == nil { // it ended while this request waited for it
+		s.end()
+		s = nil
+	}
 	switch {
 	case q.sessionEpoch != 0 && q.sessionEpoch != finalEpoch:
-		return r.resume(cur)
-	case q.sessionID != 0:
+		return r.resume(cur, s)
+	case s != nil:
 		// Both a final and a renewing request end the old session.
-		if s := cache.get(q.sessionID); s != nil && s.principal == r.conn.session.Principal {
-			cache.remove(s)
-			if s.acquire(r.conn.ctx.Done()) {
-				s.close()
-			}
-		}
+		cache.remove(s)
+		s.end()
 	}
 	r.session = r.own
 	r.full = true
@@ -337,22 +226,17 @@ func countPartitions(cur cursor, q *fetchRequest) (count int) {
 	return count
 }
 
-// resume continues a session.
-func (r *fetchReply) resume(cur *cursor) error {
+// resume continues session s, nil for one that there is not.
+func (r *fetchReply) resume(cur *cursor, s *fetchSession) error {
 	q := &r.q
-	s := r.svc.sessions.get(q.sessionID)
-	if s == nil || s.principal != r.conn.session.Principal {
-		return kerr.FetchSessionIDNotFound
-	}
-	if !s.acquire(r.conn.ctx.Done()) || s.rows == nil {
-		return kerr.FetchSessionIDNotFound
-	}
 	switch {
+	case s == nil:
+		return kerr.FetchSessionIDNotFound
 	case s.epoch != q.sessionEpoch:
-		s.release()
+		r.svc.sessions.release(s)
 		return kerr.InvalidFetchSessionEpoch
 	case s.byID != q.byID:
-		s.release()
+		r.svc.sessions.release(s)
 		return kerr.FetchSessionTopicIDError
 	}
 	s.epoch = nextEpoch(s.epoch)
@@ -364,11 +248,12 @@ func (r *fetchReply) resume(cur *cursor) error {
 			s.remove(row)
 		}
 	})
+	s.active = slices.DeleteFunc(s.active, func(row *fetchRow) bool { return !row.active })
 	if len(s.rows) == 0 {
 		// Rule 6.5.6: an emptied session is gone, and the answer is one without a session: of the partitions that the request
 		// names, though it forgets them as well.
 		r.svc.sessions.remove(s)
-		s.close()
+		s.end()
 		r.session, r.full = r.own, true
 		r.own.byID = q.byID
 		r.takeRows(&request)

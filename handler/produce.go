@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -49,6 +50,13 @@ type produceRow struct {
 	logStart int64 // of an error that carries it (rule 6.1.9)
 }
 
+// A batch takes record.HeaderSize bytes at least, so an honest request has no more rows than its size tells; the few beyond
+// that are for requests with empty rows, which are answered one by one. A row takes some 80 times the bytes of an empty one.
+const (
+	maxBareRows    = 1000
+	maxProduceRows = 100_000 // topics and partitions, far more than a broker leads
+)
+
 // produceTopic is one topic of a request: rows[first:first+n].
 type produceTopic struct {
 	name     []byte // in produceReply.names
@@ -64,13 +72,16 @@ func (c *connection) startProduce(h *wire.Header, body []byte) (wire.Reply, erro
 	if rows < 0 {
 		return nil, errors.New("malformed Produce request")
 	}
+	if n := topics + rows; n > maxProduceRows || n > maxBareRows+len(body)/record.HeaderSize {
+		return nil, fmt.Errorf("Produce request of %d bytes for %d topics and %d partitions: too many", len(body), topics, rows)
+	}
 	r := c.svc.produce.get()
 	r.reset(c, h, topics, rows, names)
 	txnID := cur.string()
 	r.acks = cur.int16()
-	r.timeout = time.Duration(cur.int32()) * time.Millisecond
-	refused := c.refusesTransactional(txnID, cur, h.Version)
 	now := time.Now()
+	r.deadline = now.Add(time.Duration(cur.int32()) * time.Millisecond)
+	refused := c.refusesTransactional(txnID, cur, h.Version)
 	next := 0
 	for n := cur.array(1); n > 0; n-- {
 		t := produceTopic{first: next}
@@ -225,6 +236,7 @@ func (c *connection) produceRow(r *produceReply, t *produceTopic, row *produceRo
 	if &res.Batch[0] != &batch[0] {
 		// A recompressed batch lies in the scratch, which the next row needs.
 		res.Batch = append(record.Batch(nil), res.Batch...)
+		c.copies, c.copied = append(c.copies, row), c.copied+len(res.Batch)
 	}
 	row.append.Batch, row.append.Info, row.append.Origin = res.Batch, res.Info, log.OriginClient
 	row.append.Now = options.Now
@@ -234,8 +246,16 @@ func (c *connection) produceRow(r *produceReply, t *produceTopic, row *produceRo
 	}
 	row.staged = true
 	c.stage(row.p)
-	c.svc.metrics.produced(&res.Info)
+	if !row.append.Duplicate {
+		c.svc.metrics.produced(&res.Info)
+	}
+	if c.copied > maxCopied {
+		c.write()
+	}
 }
+
+// maxCopied bounds the bytes of rebuilt batches that wait for the Flush: a small compressed batch may become a large one.
+const maxCopied = 4 << 20
 
 // validation is what record.Validate has to know of the topic and the request.
 func validation(c *log.Config, version int16, now time.Time, codecs *record.Codecs) record.ValidateOptions {
@@ -288,13 +308,22 @@ func (c *connection) stage(p *replica.Partition) {
 // maxStagedScan bounds the search for a partition that is staged already; flushing one twice costs a lock.
 const maxStagedScan = 16
 
-// Flush implements wire.Session: it writes what was staged, then asks for the acknowledgements.
-func (c *connection) Flush() error {
+// write writes what was staged.
+func (c *connection) write() {
 	for i, p := range c.staged {
 		_ = p.Flush() // each append carries its own error
 		c.staged[i] = nil
 	}
 	c.staged = c.staged[:0]
+	for i, row := range c.copies {
+		row.append.Batch, c.copies[i] = nil, nil
+	}
+	c.copies, c.copied = c.copies[:0], 0
+}
+
+// Flush implements wire.Session: it writes what was staged, then asks for the acknowledgements.
+func (c *connection) Flush() error {
+	c.write()
 	var err error
 	for i, r := range c.started {
 		c.started[i] = nil

@@ -21,16 +21,23 @@ type produceReply struct {
 	version int16
 	flex    bool
 	acks    int16
-	timeout time.Duration
-	topics  []produceTopic
-	rows    []produceRow
-	names   []byte
-	waiter  *replica.Waiter
-	timer   *time.Timer
+	// deadline counts from when the request was received (rule 6.1.8), however long replies before it wait.
+	deadline time.Time
+	topics   []produceTopic
+	rows     []produceRow
+	names    []byte
+	waiter   *replica.Waiter
+	timer    *time.Timer
 }
 
-// keptRows bounds the rows that a pooled reply keeps.
-const keptRows = 64
+// keptRows bounds the rows and topics that a pooled reply keeps, keptNames the bytes of their names.
+const (
+	keptRows  = 64
+	keptNames = 4 << 10
+)
+
+// produceRowSize is about what a row takes in bytes.
+const produceRowSize = 400
 
 func (r *produceReply) reset(c *connection, h *wire.Header, topics, rows, names int) {
 	r.svc, r.session, r.version, r.flex = c.svc, &c.session, h.Version, h.Flexible
@@ -69,7 +76,7 @@ func (r *produceReply) Done() bool { return r.waiter.Pending() == 0 }
 // Wait implements wire.Reply. After the request's timeout the rows still waiting are REQUEST_TIMED_OUT; their data stays
 // in the log and may be committed yet (rule 6.1.8).
 func (r *produceReply) Wait(stop <-chan struct{}) {
-	r.timer.Reset(r.timeout)
+	r.timer.Reset(time.Until(r.deadline))
 	defer r.timer.Stop()
 	for !r.Done() {
 		select {
@@ -91,12 +98,24 @@ func (r *produceReply) cancel(err error) {
 	}
 }
 
-// Release implements wire.Reply.
+// Size implements wire.Reply.
+func (r *produceReply) Size() int {
+	return (len(r.rows)+len(r.topics))*produceRowSize + len(r.names)
+}
+
+// Release implements wire.Reply. It takes every partition's mutex that an acknowledgement waited for, and so comes after
+// whoever is just counting one down.
 func (r *produceReply) Release() {
 	r.cancel(kerr.RequestTimedOut)
 	svc := r.svc
 	if cap(r.rows) > keptRows {
 		r.rows = nil
+	}
+	if cap(r.topics) > keptRows {
+		r.topics = nil
+	}
+	if cap(r.names) > keptNames {
+		r.names = nil
 	}
 	clear(r.rows)
 	clear(r.topics)

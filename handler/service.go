@@ -67,6 +67,8 @@ type connection struct {
 	// Produce requests in stage one, and the partitions they staged to, until Flush.
 	started []*produceReply
 	staged  []*replica.Partition
+	copies  []*produceRow // rows whose batch was rebuilt, and so has memory of its own
+	copied  int           // bytes of that memory
 	scratch record.Scratch
 	ask     acl.Request // reused, so that a question to the authorizer allocates nothing
 }
@@ -179,6 +181,10 @@ func (c *connection) Close() {
 
 // ready is the reply of a request that was answered in stage one.
 type ready struct{ resp kmsg.Response }
+
+// readySize is what the answer of a request that is not hot counts for among those that wait, in bytes. A few describe
+// thousands of partitions, and nobody pipelines them for speed: 8 may wait.
+const readySize = 512 << 10
 
 func (r ready) Done() bool           { return true }
 func (r ready) Wait(<-chan struct{}) {}
