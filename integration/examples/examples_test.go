@@ -1,16 +1,20 @@
 package examples
 
 import (
+	"bufio"
 	"os/exec"
 	"regexp"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kbroker/kbroker/integration/kbrokerproc"
 )
 
-// TestExamples runs each example and looks for the lines that say that it did its work.
+// TestExamples runs each example against kbroker dev and looks for the lines that say that it did its work.
 func TestExamples(t *testing.T) {
-	broker := kbrokerproc.StartForTest(t, kbrokerproc.Config{})
+	address := startDev(t)
 	for _, example := range []struct {
 		name  string
 		lines []string // regular expressions
@@ -25,7 +29,7 @@ func TestExamples(t *testing.T) {
 		}},
 	} {
 		t.Run(example.name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), "go", "run", "./examples/"+example.name, "-broker", broker.Bootstrap())
+			cmd := exec.CommandContext(t.Context(), "go", "run", "./examples/"+example.name, "-broker", address)
 			cmd.Dir = "../.."
 			out, err := cmd.CombinedOutput()
 			if err != nil {
@@ -38,4 +42,39 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
+}
+
+// startDev runs kbroker dev, ends it in order with the test, and returns the address that it prints. It is not always
+// port 9092: that may be in use.
+func startDev(t *testing.T) string {
+	t.Helper()
+	binary, err := kbrokerproc.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "dev")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() }) // whatever hangs
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("kbroker dev ended with %v:\n%s", err, stderr.String())
+		}
+		kill.Stop()
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == "bootstrap" {
+			return f[1]
+		}
+	}
+	t.Fatalf("kbroker dev printed no line \"bootstrap ADDRESS\":\n%s", stderr.String())
+	return ""
 }
