@@ -45,6 +45,21 @@ func TestProduceFetchVersions(t *testing.T) {
 	}
 }
 
+// TestProduceTimeout: the timeout of a request is for other replicas to catch up, and there are none (rule 6.1.8).
+func TestProduceTimeout(t *testing.T) {
+	n := newDataNode(t, log.Fsync)
+	id := n.topic("t", 1)
+	c := n.connect()
+	for i, timeout := range []int32{0, -1, 1} {
+		q := produceTo(13, "t", id, 0, -1, batch(t, 1, record.BuilderOptions{}))
+		q.TimeoutMillis = timeout
+		row := c.ask(q).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+		if row.ErrorCode != 0 || row.BaseOffset != int64(i) {
+			t.Errorf("timeout of %d ms: %+v, want base offset %d", timeout, row, i)
+		}
+	}
+}
+
 // TestSession follows a fetch session through its life (T084 to T088, rule 6.5).
 func TestSession(t *testing.T) {
 	n := newDataNode(t, log.Replicated)

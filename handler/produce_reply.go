@@ -73,8 +73,8 @@ func (r *produceReply) await() {
 // Done implements wire.Reply.
 func (r *produceReply) Done() bool { return r.waiter.Pending() == 0 }
 
-// Wait implements wire.Reply. After the request's timeout the rows still waiting are REQUEST_TIMED_OUT; their data stays
-// in the log and may be committed yet (rule 6.1.8).
+// Wait implements wire.Reply. After the request's timeout the rows still waiting for other replicas are
+// REQUEST_TIMED_OUT; their data stays in the log and may be committed yet (rule 6.1.8).
 func (r *produceReply) Wait(stop <-chan struct{}) {
 	r.timer.Reset(time.Until(r.deadline))
 	defer r.timer.Stop()
@@ -82,9 +82,19 @@ func (r *produceReply) Wait(stop <-chan struct{}) {
 		select {
 		case <-r.waiter.C:
 		case <-r.timer.C:
-			r.cancel(kerr.RequestTimedOut)
+			r.timeOut()
 		case <-stop:
 			r.cancel(kerr.RequestTimedOut)
+		}
+	}
+}
+
+// timeOut gives up on what other nodes have not acknowledged. What waits for this node's disk alone goes on: the disk
+// answers or fails, and to a client with a timeout of a millisecond Kafka never says there that it is over.
+func (r *produceReply) timeOut() {
+	for i := range r.rows {
+		if row := &r.rows[i]; row.awaiting && row.p.WaitsForOthers(r.acks) {
+			row.p.Cancel(&row.ack, kerr.RequestTimedOut)
 		}
 	}
 }

@@ -48,6 +48,7 @@ type role struct {
 	leads    bool
 	epoch    metadata.LeaderEpoch
 	minFails bool // the committed ISR is below its minimum
+	alone    bool // there is no other replica
 	gone     bool
 	err      error // why nothing is appended or read here
 }
@@ -226,6 +227,9 @@ func (p *Partition) Await(a *Ack, w *Waiter, acks int16) {
 	}
 }
 
+// WaitsForOthers reports whether an acknowledgement depends on other nodes, and not on this node's disk alone.
+func (p *Partition) WaitsForOthers(acks int16) bool { return acks == -1 && !p.role.Load().alone }
+
 // Cancel gives up on an acknowledgement that has not arrived, with err as its result. It reports false when it has
 // arrived meanwhile.
 func (p *Partition) Cancel(a *Ack, err error) bool {
@@ -304,7 +308,7 @@ const maxOffset = 1<<63 - 1
 
 // publishRoleLocked makes the role that appends check match state.
 func (p *Partition) publishRoleLocked() {
-	r := &role{leads: p.state.leads(), epoch: p.state.leaderEpoch, minFails: p.state.underMinISR(), gone: p.gone != nil, err: p.gone}
+	r := &role{leads: p.state.leads(), epoch: p.state.leaderEpoch, minFails: p.state.underMinISR(), alone: len(p.state.replicas) < 2, gone: p.gone != nil, err: p.gone}
 	if r.err == nil && !r.leads {
 		r.err = kerr.NotLeaderForPartition
 	}
