@@ -45,8 +45,8 @@ func TestProduceFetchVersions(t *testing.T) {
 	}
 }
 
-// TestProduceTimeout: the timeout of a request is for other replicas to catch up, and there are none (rule 6.1.8).
-func TestProduceTimeout(t *testing.T) {
+// TestProduceTimeoutAlone: the timeout of a request is for other replicas to catch up, and there are none (rule 6.1.8).
+func TestProduceTimeoutAlone(t *testing.T) {
 	n := newDataNode(t, log.Fsync)
 	id := n.topic("t", 1)
 	c := n.connect()
