@@ -75,7 +75,8 @@ func (l *Log) shut(why error) {
 
 // Close stops the Manager: every log is written, synced and checkpointed, and then each directory gets its clean
 // shutdown file with brokerEpoch, last of all (rule 3.3.5), and its lock file goes. Logs refuse everything from then on.
-// A directory that failed, or that fails now, gets no such file and is recovered at the next start.
+// A directory that failed, or that fails now, or whose logs were not all looked at by Load, gets no such file and is
+// recovered at the next start.
 func (m *Manager) Close(brokerEpoch int64) error {
 	m.mu.Lock()
 	if m.closed {
@@ -137,7 +138,7 @@ func (d *Dir) close(brokerEpoch int64) error {
 	if failure := d.failure(); failure != nil {
 		err = failure
 	}
-	if err == nil {
+	if err == nil && d.m.whole.Load() { // a recovery that was broken off is none
 		err = WriteCleanShutdown(d.m.fs, d.path, brokerEpoch)
 	}
 	if err == nil {

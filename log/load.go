@@ -64,6 +64,7 @@ feed:
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	m.whole.Store(true)
 	return errors.Join(firstErr, m.loaded())
 }
 

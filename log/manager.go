@@ -41,6 +41,7 @@ type Manager struct {
 	codecs  *record.Codecs
 	files   *descriptors
 	chunks  chunkPool
+	whole   atomic.Bool // Load came to its end
 
 	mu     sync.RWMutex // guards what follows; never held across I/O
 	logs   map[TopicPartition]*Log

@@ -217,7 +217,6 @@ func (s *Server) Close(ctx context.Context) {
 		l.Close()
 	}
 	s.mu.Unlock()
-	s.cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for s.inProgress() {
@@ -228,6 +227,7 @@ func (s *Server) Close(ctx context.Context) {
 		}
 		break
 	}
+	s.cancel() // only now: what is in stage one with it was to be answered
 	s.mu.Lock()
 	for c := range s.conns {
 		c.close()

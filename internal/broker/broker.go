@@ -47,7 +47,7 @@ type Broker struct {
 	controller *controller.Controller
 	replicas   *replica.Manager
 	service    *handler.Service
-	server     *wire.Server
+	server     *wire.Server // set with applyMu held, since what follows images changes its limits
 	http       *httpServer
 
 	clusterID   string

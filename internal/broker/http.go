@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -37,7 +38,8 @@ func (b *Broker) bindHTTP() error {
 		if err != nil {
 			return &PortError{Setting: "kbroker.http.listeners (empty turns it off)", Address: a, Err: err}
 		}
-		s := &http.Server{Handler: b.http.routes(registry, isLoopback(l.Addr())), ReadHeaderTimeout: httpTimeout, IdleTimeout: httpTimeout}
+		s := &http.Server{Handler: b.http.routes(registry, isLoopback(l.Addr())), ReadHeaderTimeout: httpTimeout, IdleTimeout: httpTimeout,
+			ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelWarn)}
 		b.http.listeners, b.http.servers = append(b.http.listeners, l), append(b.http.servers, s)
 		go s.Serve(l) //nolint:errcheck // it ends when close closes it
 	}

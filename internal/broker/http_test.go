@@ -28,6 +28,12 @@ var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
 // startTest starts a node on a disk in memory and free ports of loopback.
 func startTest(t *testing.T, options ...string) *Broker {
 	t.Helper()
+	return startOn(t, simfs.New(), options...)
+}
+
+// startOn is startTest on a disk that was used before, perhaps.
+func startOn(t *testing.T, fsys *simfs.FS, options ...string) *Broker {
+	t.Helper()
 	settings, err := config.Load(config.Sources{Options: append([]string{"node.id=1", "log.dirs=/data",
 		"listeners=PLAINTEXT://127.0.0.1:0", "kbroker.http.listeners=127.0.0.1:0"}, options...)})
 	if err != nil {
@@ -38,7 +44,7 @@ func startTest(t *testing.T, options ...string) *Broker {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	b, err := Start(t.Context(), Options{Config: store, FS: simfs.New(), Listen: net.Listen,
+	b, err := Start(t.Context(), Options{Config: store, FS: fsys, Listen: net.Listen,
 		Loggers: config.NewLoggers(logger.Handler(), slog.LevelInfo), Logger: logger})
 	if err != nil {
 		t.Fatal(err)

@@ -77,8 +77,12 @@ func compression(t *config.Topic) record.Compression {
 // limits are what connections may cost.
 func limits(c *config.Broker) wire.Limits {
 	n := &c.Network
+	perIP := n.MaxPerIP
+	if perIP == 0 {
+		perIP = -1 // in Kafka 0 admits only the addresses that have limits of their own
+	}
 	return wire.Limits{
-		MaxConnections: n.MaxConnections, MaxPerIP: n.MaxPerIP, PerIP: n.PerIP, AcceptRate: n.AcceptRate,
+		MaxConnections: n.MaxConnections, MaxPerIP: perIP, PerIP: n.PerIP, AcceptRate: n.AcceptRate,
 		MaxFrame: n.MaxRequestBytes, Memory: n.QueuedBytes, Idle: n.Idle,
 	}
 }
@@ -93,6 +97,9 @@ func (b *Broker) reconfigure(prev, next *metadata.Image) {
 			b.logger.Warn("dynamic broker settings", "err", err)
 		}
 		b.limitData()
+		if b.server != nil {
+			b.server.SetLimits(limits(b.o.Config.Broker()))
+		}
 	}
 	follow := func(r metadata.ConfigResource) bool {
 		// A topic that is gone keeps its settings to the end: they say when its files are deleted.

@@ -186,7 +186,9 @@ func advertised(l *boundListener, cfg *config.Broker) metadata.Listener {
 func (b *Broker) serve(context.Context) error {
 	b.limitData()
 	b.service = handler.NewService(b.deps())
+	b.applyMu.Lock()
 	b.server = wire.NewServer(b.service, limits(b.o.Config.Broker()), b.logger)
+	b.applyMu.Unlock()
 	for _, l := range b.listeners {
 		b.server.Serve(l.socket, l.Name)
 	}
@@ -263,7 +265,11 @@ func addresses(fsys vfs.FS, cfg *config.Broker) handler.Addresses {
 	return a
 }
 
-// closeLogs writes the high watermarks and closes the logs, with their marker of a clean shutdown.
+// closeLogs writes the high watermarks and closes the logs, with their marker of a clean shutdown. A start that did not
+// get to serving partitions knows no high watermarks, and leaves those of the last run.
 func (b *Broker) closeLogs() error {
+	if b.applied == nil {
+		return b.logs.Close(b.epoch)
+	}
 	return errors.Join(b.writeHighWatermarks(), b.logs.Close(b.epoch))
 }
