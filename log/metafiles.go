@@ -3,6 +3,7 @@ package log
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
@@ -101,6 +102,9 @@ func formatMetaProperties(m MetaProperties) []byte {
 	return []byte(b.String())
 }
 
+// ErrNotOurs is in the error about a data directory whose meta.properties names another node or cluster.
+var ErrNotOurs = errors.New("belongs to another node or cluster")
+
 // CheckMetaProperties refuses data directories that do not belong together or not to this node: another cluster.id or
 // node.id than wanted, or one directory.id twice (rule 3.3.4). An empty wantCluster and a negative wantNode mean
 // whatever the first directory says. dirs and metas are parallel.
@@ -115,12 +119,12 @@ func CheckMetaProperties(dirs []string, metas []MetaProperties, wantCluster stri
 			wantNode, nodeFrom = m.NodeID, path.Join(dirs[i], metaPropertiesFile)
 		}
 		if m.ClusterID != wantCluster {
-			return fmt.Errorf("data directory %s belongs to another cluster: its %s has cluster.id=%s, but %s says %s; use the directory of this cluster, or an empty one",
-				dirs[i], metaPropertiesFile, m.ClusterID, clusterFrom, wantCluster)
+			return fmt.Errorf("data directory %s %w: its %s has cluster.id=%s, but %s says %s; use the directory of this cluster, or an empty one",
+				dirs[i], ErrNotOurs, metaPropertiesFile, m.ClusterID, clusterFrom, wantCluster)
 		}
 		if m.NodeID != wantNode {
-			return fmt.Errorf("data directory %s belongs to another node: its %s has node.id=%d, but %s says %d; correct node.id, or use the directory of this node",
-				dirs[i], metaPropertiesFile, m.NodeID, nodeFrom, wantNode)
+			return fmt.Errorf("data directory %s %w: its %s has node.id=%d, but %s says %d; correct node.id, or use the directory of this node",
+				dirs[i], ErrNotOurs, metaPropertiesFile, m.NodeID, nodeFrom, wantNode)
 		}
 		if m.DirectoryID == ([16]byte{}) {
 			continue

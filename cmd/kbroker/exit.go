@@ -12,6 +12,7 @@ import (
 
 	"github.com/kbroker/kbroker/internal/broker"
 	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log"
 )
 
 // Exit codes. They are part of the interface: scripts and service managers act on them.
@@ -81,7 +82,7 @@ func startCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &locked), errors.As(err, &port) && errors.Is(err, syscall.EADDRINUSE):
 		return exitTaken
-	case errors.As(err, &port):
+	case errors.As(err, &port), errors.Is(err, log.ErrNotOurs):
 		return exitConfig
 	case errors.As(err, &path):
 		return exitIO

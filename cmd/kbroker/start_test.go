@@ -95,7 +95,7 @@ func TestStartRefuses(t *testing.T) {
 		t.Fatalf("the first node ends with %d", code)
 	}
 	got := s.run("kbroker start -o kbroker.http.listeners= -o node.id=2 --data data --listen " + other)
-	if want := "^kbroker: .*data.*node.*1.*2.*\nexit [0-9]+\n$"; !regexp.MustCompile(want).MatchString(got) {
+	if want := "^kbroker: .*data belongs to another node or cluster: .*node.id=1, but the configuration says 2; .*\nexit 78\n$"; !regexp.MustCompile(want).MatchString(got) {
 		t.Errorf("another node's directory:\n got %s\nwant %s", got, want)
 	}
 }

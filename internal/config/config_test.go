@@ -226,3 +226,22 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("warnings are %q", warnings)
 	}
 }
+
+// TestComposeEnvironment: the environment of a combined node in a compose file starts a node.
+func TestComposeEnvironment(t *testing.T) {
+	s, err := load(t, Sources{Defaults: map[string]string{"node.id": "9"}, Environ: []string{
+		"KAFKA_NODE_ID=1", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT",
+		"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT_HOST://localhost:9092,PLAINTEXT://broker:19092", "KAFKA_PROCESS_ROLES=broker,controller",
+		"KAFKA_CONTROLLER_QUORUM_VOTERS=1@broker:29093", "KAFKA_LISTENERS=CONTROLLER://:29093,PLAINTEXT_HOST://:9092,PLAINTEXT://:19092",
+		"KAFKA_INTER_BROKER_LISTENER_NAME=PLAINTEXT", "KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER", "CLUSTER_ID=4L6g3nShT-eMCtK--X86sw",
+		"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1", "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0", "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1",
+		"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1", "KAFKA_LOG_DIRS=/tmp/kraft-combined-logs"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.Broker()
+	if b.NodeID != 1 || len(b.Listeners) != 2 || len(b.Controllers) != 1 || len(b.Advertised) != 2 || b.InterBroker != "PLAINTEXT" ||
+		b.ClusterID != "4L6g3nShT-eMCtK--X86sw" || b.LogDirs[0] != "/tmp/kraft-combined-logs" || len(s.Settings().Unknown()) != 0 {
+		t.Errorf("got %+v", b)
+	}
+}
