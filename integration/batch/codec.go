@@ -8,6 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// Compress returns plain in a codec's format.
+func Compress(codec Codec, plain []byte) []byte { return compress(codec, false, plain) }
+
 // compress uses the Go client's codecs, which are not the ones that the broker uses.
 func compress(codec Codec, xerial bool, plain []byte) []byte {
 	var c kgo.CompressionCodec

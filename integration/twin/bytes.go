@@ -184,13 +184,31 @@ func (e env) batchField(b *batch.Batch, m member) error {
 }
 
 func setCodec(b *batch.Batch, v value) error {
+	codec, err := codecOf(v)
+	b.Attributes |= int16(codec)
+	b.XerialSnappy = v == literal("xerial")
+	return err
+}
+
+func codecOf(v value) (batch.Codec, error) {
 	names := map[literal]batch.Codec{"none": batch.None, "gzip": batch.Gzip, "snappy": batch.Snappy, "xerial": batch.Snappy, "lz4": batch.LZ4, "zstd": batch.Zstd}
 	name, _ := v.(literal)
 	codec, ok := names[name]
 	if !ok {
-		return fmt.Errorf("want none, gzip, snappy, xerial, lz4 or zstd")
+		return 0, fmt.Errorf("want none, gzip, snappy, xerial, lz4 or zstd")
 	}
-	b.Attributes |= int16(codec)
-	b.XerialSnappy = name == "xerial"
-	return nil
+	return codec, nil
+}
+
+// compress evaluates compress(codec, bytes).
+func (e env) compress(c call) ([]byte, error) {
+	if len(c.args) != 2 {
+		return nil, fmt.Errorf("compress takes a codec and bytes")
+	}
+	codec, err := codecOf(c.args[0])
+	if err != nil {
+		return nil, err
+	}
+	plain, err := e.bytes(c.args[1])
+	return batch.Compress(codec, plain), err
 }

@@ -72,6 +72,7 @@
 //	batch(k:v, null:v, k:null{h:x}, k:v@5)       a record batch; @5 is a timestamp delta, {…} headers
 //	batch(records=10, codec=gzip, …)             other arguments: codec, ts, maxts, pid, epoch, seq, base, leaderepoch, magic,
 //	                                             attributes, lastdelta, count, payload, deltas=[…]
+//	compress(gzip, bytes)                        for a payload whose records are not what they should be
 //	legacy(1, k:v)                               a message of format 0 or 1
 //	flip(AT, bytes)                              the lowest bit of one byte is flipped; AT may count from the end: -1
 //	patch(AT, new, bytes)                        bytes are overwritten

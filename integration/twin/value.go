@@ -324,6 +324,8 @@ func (e env) bytesOf(c call) ([]byte, error) {
 		return out, nil
 	case "flip", "patch", "seal", "cut":
 		return e.change(c)
+	case "compress":
+		return e.compress(c)
 	}
 	if len(c.args) != 1 {
 		return nil, fmt.Errorf("%s takes one argument", c.name)
