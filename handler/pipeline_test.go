@@ -14,7 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/simnet"
+	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
@@ -32,7 +34,12 @@ type served struct {
 // serve starts a node, which the end of the test stops.
 func serve(t *testing.T, durability log.Durability) *served {
 	t.Helper()
-	s := &served{dataNode: newDataNode(t, durability), net: simnet.New()}
+	return serveOn(t, simfs.New(), durability)
+}
+
+func serveOn(t *testing.T, fsys vfs.FS, durability log.Durability) *served {
+	t.Helper()
+	s := &served{dataNode: newDataNodeOn(t, fsys, "/data", durability), net: simnet.New()}
 	l, err := s.net.Host("broker").Listen("tcp", ":9092")
 	if err != nil {
 		t.Fatal(err)
@@ -58,12 +65,18 @@ type peer struct {
 
 func (s *served) dial(host string) *peer {
 	s.t.Helper()
-	c, err := s.net.Host(host).DialContext(s.t.Context(), "tcp", "broker:9092")
+	p, err := s.tryDial(host)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { c.Close() })
-	return &peer{t: s.t, Conn: c}
+	s.t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// tryDial is dial for a server that may be stopped.
+func (s *served) tryDial(host string) (*peer, error) {
+	c, err := s.net.Host(host).DialContext(s.t.Context(), "tcp", "broker:9092")
+	return &peer{t: s.t, Conn: c}, err
 }
 
 // send writes requests in one piece.

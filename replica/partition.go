@@ -256,6 +256,16 @@ func (p *Partition) Watch(x *Watch, w *Waiter) {
 	p.watches = x
 }
 
+// Watchers returns how many watches are registered.
+func (p *Partition) Watchers() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for x := p.watches; x != nil; x = x.next {
+		n++
+	}
+	return n
+}
+
 // Unwatch takes x off again, also from the ready list.
 func (p *Partition) Unwatch(x *Watch) {
 	p.mu.Lock()

@@ -2,8 +2,12 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -123,4 +127,61 @@ func TestSetLimits(t *testing.T) {
 	expectClosed(t, dial())
 	s.SetLimits(Limits{MaxPerIP: -1, PerIP: map[string]int{"127.0.0.1": 9}})
 	ask(dial())
+}
+
+// TestChurn: clients of every kind come and hang up at any point; the answers that are read are in order, and at the end
+// every buffer and all memory is back.
+func TestChurn(t *testing.T) {
+	s, dial := start(t, &echo{}, Limits{Memory: 1 << 20})
+	var wg sync.WaitGroup
+	for n := range uint64(8) {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(7, n))
+			for range 20 {
+				churn(t, rng, dial())
+			}
+		})
+	}
+	wg.Wait()
+	within(t, "everything is given back", func() bool {
+		s.memory.mu.Lock()
+		used := s.memory.used
+		s.memory.mu.Unlock()
+		return s.Connections() == 0 && s.pools.held.Load() == 0 && used == 0
+	})
+}
+
+// churn sends some requests, cut anywhere, and reads some answers.
+func churn(t *testing.T, rng *rand.Rand, c net.Conn) {
+	defer c.Close()
+	var out []byte
+	var want, ends []int32
+	for i := range rng.Int32N(30) {
+		body := []string{"a", "w", "n", strings.Repeat("x", rng.IntN(2*largeRead)), "b", "e", "p"}[rng.IntN(4+rng.IntN(4))]
+		out = append(out, frame(i, body)...)
+		if body == "" || body[0] == 'b' || body[0] == 'e' || body[0] == 'p' {
+			break
+		}
+		if body != "n" {
+			want, ends = append(want, i), append(ends, int32(len(out)))
+		}
+	}
+	out = out[:len(out)-rng.IntN(1+len(out)/4)]
+	go c.Write(out)
+	for i, id := range want[:rng.IntN(len(want)+1)] {
+		if int(ends[i]) > len(out) {
+			return // it was cut
+		}
+		var head [8]byte
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			return // the order that closed it
+		}
+		if got := int32(binary.BigEndian.Uint32(head[4:])); got != id {
+			t.Errorf("response %d, want %d", got, id)
+			return
+		}
+		if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(head[:])-4)); err != nil {
+			return
+		}
+	}
 }
