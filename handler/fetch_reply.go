@@ -238,7 +238,7 @@ func (r *fetchReply) watchOwn() {
 	for _, row := range r.own.order {
 		if row.p != nil {
 			row.watch.Owner = row
-			row.p.Watch(&row.watch, r.own.waiter)
+			row.p.WatchOnce(&row.watch, r.own.waiter)
 		}
 	}
 }

@@ -388,3 +388,36 @@ func TestProduceTimeout(t *testing.T) {
 		p.Release()
 	})
 }
+
+// TestManyTimesOnePartition: a fetch that names one partition again and again watches it once, and is woken.
+func TestManyTimesOnePartition(t *testing.T) {
+	n := newDataNode(t, log.Replicated)
+	id := n.topic("t", 2)
+	c, producer := n.connect(), n.connect()
+	q := fetchFrom(12, "t", id, 2, 0)
+	for range 500 {
+		q.Topics[0].Partitions = append(q.Topics[0].Partitions, q.Topics[0].Partitions[:2]...)
+	}
+	q.MaxWaitMillis = 60_000
+	r, err := c.start(q)
+	if err != nil || r.Done() {
+		t.Fatalf("answered at once, err=%v", err)
+	}
+	done := make(chan kmsg.Response)
+	go func() { done <- c.finish(q, r) }()
+	p := n.replicas.LookupName("t", 1)
+	for p.Watchers() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(10 * time.Millisecond)
+	if got := p.Watchers(); got != 1 {
+		t.Errorf("%d watches", got)
+	}
+	producer.ask(produceTo(9, "t", id, 1, 1, batch(t, 1, record.BuilderOptions{})))
+	if rows := (<-done).(*kmsg.FetchResponse).Topics[0].Partitions; len(rows) != 1002 || len(rows[1].RecordBatches) == 0 {
+		t.Errorf("%d rows", len(rows))
+	}
+	if got := p.Watchers(); got != 0 {
+		t.Errorf("%d watches are left", got)
+	}
+}

@@ -248,6 +248,20 @@ func (p *Partition) Cancel(a *Ack, err error) bool {
 func (p *Partition) Watch(x *Watch, w *Waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.watchLocked(x, w)
+}
+
+// WatchOnce is Watch for an owner who only wants to be woken: it does nothing when the newest watch is w's already. A
+// request may name one partition many times, and every append tells every watch.
+func (p *Partition) WatchOnce(x *Watch, w *Waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watches == nil || p.watches.waiter != w {
+		p.watchLocked(x, w)
+	}
+}
+
+func (p *Partition) watchLocked(x *Watch, w *Waiter) {
 	x.waiter, x.partition = w, p
 	x.prev, x.next = nil, p.watches
 	if x.next != nil {
