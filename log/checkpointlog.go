@@ -128,7 +128,7 @@ func (l *Log) finishCheckpoint(c *capture) (bool, error) {
 			}
 		}
 		if err := s.syncIndexes(); err != nil {
-			return false, err
+			return false, l.dir.fail(err) // also when the disk is full: a second sync would succeed without the entries
 		}
 	}
 	if err := l.epochs.Persist(l.m.fs, l.path); err != nil {

@@ -271,6 +271,10 @@ func (c *committer) mark(jobs []commitJob) error {
 		}
 	}
 	_, err := c.dir.marks.write()
+	if err != nil && isNoSpace(err) { // the slots of new logs need room; until there is, they have no mark
+		_ = c.dir.writeFailed(jobs[0].l.tp, err)
+		return nil
+	}
 	return err
 }
 
@@ -287,11 +291,14 @@ func (c *committer) answer(requests []*commitRequest) {
 		sync = sync || r.sync
 	}
 	_, err := c.dir.marks.write()
-	if err == nil && sync {
-		err = c.dir.marks.sync()
-	}
 	if err != nil {
-		err = c.dir.fail(err)
+		err = c.dir.writeFailed(TopicPartition{}, err)
+	} else if sync {
+		if err = c.dir.marks.sync(); err != nil {
+			err = c.dir.fail(err)
+		}
+	}
+	if c.dir.State() == DirFailed {
 		c.noteFailure()
 	}
 	for _, r := range requests {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,9 @@ type walkLog struct {
 	durable int64
 	// written says that all of batches was written, so that a kill takes nothing.
 	written bool
+	// ghosts are batches whose write failed. A power cut may bring them back where nothing else is durable: the write got
+	// through, and its removal did not.
+	ghosts []walkBatch
 	// starts are the offsets at which the log may begin while it is empty: more than one after a crash in the middle of a
 	// restart.
 	starts []int64
@@ -58,6 +62,7 @@ type powerWalk struct {
 	crashed atomic.Pointer[simfs.FS] // the disk after a crash in the middle of an operation
 	mu      sync.Mutex               // makes crashes exclude each other
 	process int                      // counts them
+	broken  error                    // found in the middle of a step
 	trace   []string
 }
 
@@ -132,6 +137,9 @@ func (w *powerWalk) check(g *walkLog, killed bool) error {
 	}
 	n := 0
 	for len(data) > 0 {
+		if n == len(g.batches) || !bytes.HasPrefix(data, g.batches[n].bytes) {
+			g.takeGhost(n, data)
+		}
 		if n == len(g.batches) {
 			return fmt.Errorf("holds %d bytes more than was written", len(data))
 		}
@@ -154,8 +162,18 @@ func (w *powerWalk) check(g *walkLog, killed bool) error {
 	if n > 0 && end != g.end() {
 		return fmt.Errorf("ends at %d, its last batch at %d", end, g.end())
 	}
-	g.starts, g.durable, g.written = []int64{l.StartOffset()}, end, true
+	g.starts, g.durable, g.written, g.ghosts = []int64{l.StartOffset()}, end, true, nil
 	return w.checkProducer(g)
+}
+
+// takeGhost makes a failed batch that data begins with the model's batch n, if that one was not durable.
+func (g *walkLog) takeGhost(n int, data []byte) {
+	for _, b := range g.ghosts {
+		if b.base >= g.durable && bytes.HasPrefix(data, b.bytes) {
+			g.batches = append(g.batches[:n:n], b)
+			return
+		}
+	}
 }
 
 // checkProducer checks that the producer's last batch is known (T154), and goes on where it ended.
@@ -201,10 +219,60 @@ func (w *powerWalk) appendSome(g *walkLog) {
 	g.written = false
 	if err := g.l.Flush(); err != nil {
 		w.note("flush: %v", err)
+	}
+	failed := 0
+	for _, a := range appends {
+		if a.Err != nil {
+			failed++
+		}
+	}
+	w.note("append %d of %d to %d, %d failed", len(appends), n, g.partition, failed)
+	if w.m.dirs[0].State() == DirFailed {
 		return
 	}
-	g.written = len(appends) == n
-	w.note("append %d to %d", n, g.partition)
+	kept := len(g.batches) - failed // the others are taken back, and nothing else
+	g.ghosts = append(g.ghosts, g.batches[kept:]...)
+	g.batches = g.batches[:kept:kept]
+	if end := g.l.End().Offset; end != g.end() && w.crashed.Load() == nil {
+		w.broken = fmt.Errorf("log %d ends at %d after %d of %d appends failed, not at %d", g.partition, end, failed, len(appends), g.end())
+	}
+	g.resume()
+	g.written = true
+}
+
+// resume lets the producer go on with what is in the log.
+func (g *walkLog) resume() {
+	g.seq = 0
+	if n := len(g.batches); n > 0 {
+		g.seq = record.AddSequence(record.Batch(g.batches[n-1].bytes).LastSequence(), 1)
+	}
+}
+
+// fault has a coming operation fail.
+func (w *powerWalk) fault() {
+	err := syscall.ENOSPC
+	if w.r.IntN(4) == 0 {
+		err = syscall.EIO
+	}
+	ops := simfs.OpWrite | simfs.OpOpen | simfs.OpMkdir
+	if w.r.IntN(3) == 0 {
+		ops |= simfs.OpSync | simfs.OpSyncDir | simfs.OpSyncFS | simfs.OpRename | simfs.OpTruncate | simfs.OpRead | simfs.OpRemove
+	}
+	w.note("fault %v", err)
+	w.disk.Inject(simfs.Rule{Ops: ops, Pattern: "*", Skip: w.r.IntN(20), Times: 1 + w.r.IntN(3), Err: err, Partial: w.r.Int64N(700)})
+}
+
+// mend ends all faults, and waits until a full directory has room.
+func (w *powerWalk) mend() {
+	w.disk.ClearRules()
+	d := w.m.dirs[0]
+	for i := 0; d.State() == DirFull && i < 100_000; i++ {
+		d.keeper.poke()
+		time.Sleep(100 * time.Microsecond)
+	}
+	if d.State() == DirFull {
+		w.broken = fmt.Errorf("the directory stays full")
+	}
 }
 
 func (w *powerWalk) truncate(g *walkLog) {
@@ -220,24 +288,25 @@ func (w *powerWalk) truncate(g *walkLog) {
 	if cut < len(g.batches) {
 		g.durable = min(g.durable, g.batches[cut].base)
 	}
+	starts := g.starts
 	if cut == 0 {
-		g.durable, g.starts = 0, append(g.starts, 0, target)
+		g.durable, g.starts = 0, append(slices.Clone(starts), 0, target)
 	}
 	g.written = false
 	w.note("truncate %d to %d", g.partition, target)
 	if err := g.l.TruncateTo(target); err != nil {
 		w.note("truncate: %v", err)
+		if w.m.dirs[0].State() != DirFailed { // nothing was cut
+			g.written, g.starts = true, starts
+		}
 		return
 	}
 	g.batches = g.batches[:cut]
 	g.written = true
-	if got := g.l.End().Offset; got != g.end() && cut > 0 {
-		w.note("end %d instead of %d", got, g.end())
+	if got := g.l.End().Offset; got != g.end() && cut > 0 && w.crashed.Load() == nil {
+		w.broken = fmt.Errorf("log %d ends at %d after a truncation to %d, not at %d", g.partition, got, target, g.end())
 	}
-	g.seq = 0
-	if cut > 0 {
-		g.seq = record.AddSequence(record.Batch(g.batches[cut-1].bytes).LastSequence(), 1)
-	} else {
+	if g.resume(); cut == 0 {
 		g.starts = []int64{g.l.StartOffset()}
 	}
 }
@@ -246,9 +315,13 @@ func (w *powerWalk) restart(g *walkLog) {
 	at := g.end() + w.r.Int64N(50)
 	g.durable, g.written = 0, false
 	w.note("restart %d at %d", g.partition, at)
-	g.starts = append(g.starts, 0, at) // 0: no segment is left
+	starts := g.starts
+	g.starts = append(slices.Clone(starts), 0, at) // 0: no segment is left
 	if err := g.l.TruncateFullyAndStartAt(at); err != nil {
 		w.note("restart: %v", err)
+		if w.m.dirs[0].State() != DirFailed { // nothing was cut
+			g.written, g.starts = true, starts
+		}
 		return
 	}
 	g.batches, g.starts, g.seq, g.written = nil, []int64{at}, 0, true
@@ -300,9 +373,11 @@ func (w *powerWalk) run(steps int) error {
 			w.m.Checkpoint()
 		case k < 80:
 			w.settle(g)
-		case k < 88:
+		case k < 86:
 			w.crashLater()
-		case k < 92:
+		case k < 89:
+			w.fault()
+		case k < 93:
 			if err := w.stopCleanly(); err != nil {
 				return err
 			}
@@ -311,8 +386,20 @@ func (w *powerWalk) run(steps int) error {
 				return err
 			}
 		}
-		if w.crashed.Load() != nil {
+		if w.crashed.Load() == nil && w.m.dirs[0].State() == DirFull && w.r.IntN(3) == 0 {
+			w.mend()
+		}
+		switch {
+		case w.broken != nil:
+			return w.broken
+		case w.crashed.Load() != nil:
 			if err := w.afterCrash(); err != nil {
+				return err
+			}
+		case w.m.dirs[0].State() == DirFailed:
+			w.note("failed: %v", w.m.dirs[0].failure())
+			w.distrust()
+			if err := w.crash(); err != nil {
 				return err
 			}
 		}
@@ -328,14 +415,23 @@ func (w *powerWalk) settle(g *walkLog) {
 	}
 }
 
+// distrust notes that a failed sync may have lost what is still in the page cache.
+func (w *powerWalk) distrust() {
+	for _, g := range w.logs {
+		g.written = false
+	}
+}
+
 func (w *powerWalk) stopCleanly() error {
 	w.note("close")
 	err := w.m.Close(7)
 	if w.crashed.Load() != nil {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("close: %w", err)
+	if err != nil { // a fault
+		w.note("close: %v", err)
+		w.distrust()
+		return w.crash()
 	}
 	w.disk.ClearRules()
 	return w.open(true)

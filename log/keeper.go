@@ -36,7 +36,7 @@ type keeper struct {
 	noted   []notedPoint
 	touched []*Log
 	forced  []chan struct{} // answered after a pass that moves every recovery point
-	lowered []loweredStart
+	calls   []keeperCall
 
 	wake chan struct{}
 	quit chan struct{}
@@ -98,6 +98,26 @@ func (k *keeper) removeLater(path string, delay time.Duration) {
 	}
 }
 
+// keeperCall is something that is to happen on the keeper's goroutine.
+type keeperCall struct {
+	fn   func()
+	done chan struct{}
+}
+
+// do runs fn on the keeper's goroutine, and returns when it has, or when the keeper has stopped. It waits: no lock may be
+// held. The token of a log may.
+func (k *keeper) do(fn func()) {
+	c := keeperCall{fn, make(chan struct{})}
+	k.mu.Lock()
+	k.calls = append(k.calls, c)
+	k.mu.Unlock()
+	k.poke()
+	select {
+	case <-c.done:
+	case <-k.done:
+	}
+}
+
 // force has all recovery points moved now, and returns when that is done. It waits: no lock may be held.
 func (k *keeper) force() {
 	done := make(chan struct{})
@@ -123,10 +143,13 @@ func (k *keeper) run() {
 		case <-ticker.C:
 		}
 		k.mu.Lock()
-		forced := k.forced
-		k.forced = nil
+		forced, calls := k.forced, k.calls
+		k.forced, k.calls = nil, nil
 		k.mu.Unlock()
-		k.answerLowered()
+		for _, c := range calls {
+			c.fn()
+			close(c.done)
+		}
 		if k.dir.State() != DirFailed {
 			k.pass(time.Now(), len(forced) > 0)
 		}

@@ -136,11 +136,17 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 		return d.setAside(name, DirStray)
 	}
 	l := newLog(m, d, tp, topicID, cfg)
-	if err := r.open(l); err != nil {
-		if errors.Is(err, ErrCorrupt) || isNotExist(err) {
-			return err
-		}
-		return d.fail(err)
+	err = r.open(l)
+	if err != nil && isNoSpace(err) { // recovery writes indexes and snapshots: the reserve is for that, too
+		d.keeper.do(d.giveReserve)
+		l = newLog(m, d, tp, topicID, cfg)
+		err = r.open(l)
+	}
+	if errors.Is(err, ErrCorrupt) || isNotExist(err) {
+		return err
+	}
+	if err != nil {
+		return d.writeFailed(tp, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -227,7 +227,8 @@ func (m *durableMarks) release(key MarkKey) {
 }
 
 // write brings what changed to the file, one pwrite for each run of changed pages, and returns how many slots there
-// were. It does not sync. After an error the file is not trusted any more: the directory fails (rule 3.1.5).
+// were. It does not sync. After an error the next call writes the pages again; unless the disk was full, there is none:
+// the directory fails (rule 3.1.5).
 func (m *durableMarks) write() (int, error) {
 	slots := 0
 	for page := 0; ; {
@@ -248,6 +249,11 @@ func (m *durableMarks) write() (int, error) {
 			return slots, nil
 		}
 		if _, err := m.file.WriteAt(m.scratch, int64(from)); err != nil {
+			m.mu.Lock()
+			for p := first; p < page; p++ {
+				m.dirty[p] = ^uint64(0) // all of the page, since it is not known which
+			}
+			m.mu.Unlock()
 			return slots, fmt.Errorf("write durable marks %s: %w", m.file.Name(), err)
 		}
 	}

@@ -33,13 +33,6 @@ func (f *offsetFile) write(d *Dir) error {
 	return nil
 }
 
-// loweredStart is a log whose log start went down, which has to be on the disk before the log goes on: otherwise the old
-// one would hide new records after a crash.
-type loweredStart struct {
-	l    *Log
-	done chan error
-}
-
 // notedPoint is a recovery point that was found or lowered outside of the keeper's goroutine. gone: the log is.
 type notedPoint struct {
 	tp     TopicPartition
@@ -88,41 +81,17 @@ func (k *keeper) takeNoted() (any bool) {
 	return len(noted)+len(touched) > 0
 }
 
-// lowerStart has the log start checkpoint follow a log whose start went down, and returns when that is on the disk. It
-// waits: no lock may be held. The log's token may.
+// lowerStart has the log start checkpoint follow a log whose start went down, and returns when that is on the disk:
+// otherwise the old start would hide new records after a crash. It waits: no lock may be held. The log's token may.
 func (k *keeper) lowerStart(l *Log) error {
-	r := loweredStart{l, make(chan error, 1)}
-	k.mu.Lock()
-	k.lowered = append(k.lowered, r)
-	k.mu.Unlock()
-	k.poke()
-	select {
-	case err := <-r.done:
-		return err
-	case <-k.done:
-		return errStopped
-	}
-}
-
-// answerLowered writes the log start checkpoint for those who wait for it.
-func (k *keeper) answerLowered() {
-	k.mu.Lock()
-	lowered := k.lowered
-	k.lowered = nil
-	k.mu.Unlock()
-	if len(lowered) == 0 {
-		return
-	}
-	for _, r := range lowered {
-		k.noteStart(r.l)
-	}
-	err := k.starts.write(k.dir)
-	if err != nil {
-		err = k.dir.writeFailed(TopicPartition{}, err)
-	}
-	for _, r := range lowered {
-		r.done <- err
-	}
+	err := errStopped
+	k.do(func() {
+		k.noteStart(l)
+		if err = k.starts.write(k.dir); err != nil {
+			err = k.dir.writeFailed(l.tp, err)
+		}
+	})
+	return err
 }
 
 // noteStart keeps the log start checkpoint, which has only logs that start above their first segment (rule 3.3.2).

@@ -80,8 +80,7 @@ func (r *recovery) open(l *Log) error {
 // openEmpty is open for a log whose directory has no segment.
 func (r *recovery) openEmpty(l *Log, v mark) error {
 	l.begin(l.dir.starts[l.tp])
-	l.names.directory = true                       // it may be in the page cache only
-	if err := r.m.fs.SyncDir(l.path); err != nil { // segments that were truncated away must not come back
+	if err := r.settleNames(l); err != nil { // segments that were truncated away must not come back
 		return err
 	}
 	if v.end > l.start.Load() {
@@ -89,6 +88,15 @@ func (r *recovery) openEmpty(l *Log, v mark) error {
 		r.m.logger.Error("a log has lost acknowledged records", "log", l.tp.String(), "loss", l.loss.String())
 	}
 	return nil
+}
+
+// settleNames makes the log's directory and its topic id durable. The file is written anew and not only synced: after a
+// sync that failed it may be in the page cache and never on the disk.
+func (r *recovery) settleNames(l *Log) error {
+	if err := WritePartitionMetadata(r.m.fs, l.path, l.topicID); err != nil {
+		return err
+	}
+	return r.m.fs.SyncDir(path.Dir(l.path))
 }
 
 // openEpochs reads the leader epochs. Those of a damaged file are read from the batch headers of the whole log.
@@ -145,7 +153,7 @@ func (r *recovery) plan(l *Log, files *logFiles, v mark, marked bool) (plan, err
 	}
 	p.i = max(floorSegment(segs, recovery), 0)
 	last := segs[p.i]
-	if marked && v.recovery.SegmentBase == last.base && last.size.Load() >= v.recovery.Bytes && !last.broken.Load() {
+	if marked && v.recovery.SegmentBase == last.base && last.size.Load() >= v.recovery.Bytes && r.sound(last) {
 		entries, ok, err := r.snapshotAt(l, files, v.recovery.Offset)
 		if err != nil {
 			return p, err
@@ -169,6 +177,18 @@ func (r *recovery) plan(l *Log, files *logFiles, v mark, marked bool) (plan, err
 			return p, nil
 		}
 	}
+}
+
+// sound reports whether the indexes of a segment can be used.
+func (r *recovery) sound(s *segment) bool {
+	if s.broken.Load() {
+		return false
+	}
+	if err := errors.Join(s.index.verify(), s.times.verify(), s.txns.verify()); err != nil {
+		r.m.logger.Warn("an index is damaged and is made anew", "segment", s.path(logSuffix), "error", err)
+		return false
+	}
+	return true
 }
 
 // snapshotAt reads the producer snapshot at offset; ok is false when there is none. A damaged one is removed (rule 3.2.10).
@@ -201,10 +221,15 @@ type findings struct {
 func (r *recovery) verify(l *Log, p *plan) (findings, error) {
 	segs := l.segmentList()
 	for _, s := range segs[:p.i] {
-		if s.broken.Load() {
-			if err := l.rebuildIndexes(s); err != nil {
-				return findings{}, err
-			}
+		if !s.broken.Load() {
+			continue
+		}
+		err := l.rebuildIndexes(s)
+		if errors.Is(err, ErrCorrupt) { // the log file itself; readers come to it when they come to it
+			r.m.logger.Error("a segment is damaged below the recovery point", "segment", s.path(logSuffix), "error", err)
+			s.broken.Store(true)
+		} else if err != nil {
+			return findings{}, err
 		}
 	}
 	if r.epochsLost {
@@ -433,13 +458,7 @@ func (r *recovery) settle(l *Log, p *plan, found *findings) error {
 	if err := l.epochs.Persist(r.m.fs, l.path); err != nil {
 		return err
 	}
-	if err := syncFile(r.m.fs, path.Join(l.path, partitionMetadataFile)); err != nil { // before a kill it may not have been
-		return err
-	}
-	if err := r.m.fs.SyncDir(l.path); err != nil {
-		return err
-	}
-	if err := r.m.fs.SyncDir(path.Dir(l.path)); err != nil {
+	if err := r.settleNames(l); err != nil {
 		return err
 	}
 	l.snapshotAt, l.checkpoint.recovery = l.end.Offset, l.end

@@ -69,7 +69,11 @@ func (l *Log) createFirst(now int64, cfg *Config) error {
 	if err := l.m.fs.MkdirAll(l.path, 0o755); err != nil {
 		return err
 	}
-	if id, err := ReadPartitionMetadata(l.m.fs, l.path); err != nil || id != l.topicID { // it is there after a restart of the log
+	id, err := ReadPartitionMetadata(l.m.fs, l.path) // it is there after a restart of the log
+	if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if err != nil || id != l.topicID {
 		f, err := l.m.fs.OpenFile(path.Join(l.path, partitionMetadataFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
 			return err
@@ -112,12 +116,14 @@ func (l *Log) roll(base, now int64, cfg *Config) error {
 		return l.replaceEmpty(old, base, now, cfg)
 	}
 	old.finish(&t)
+	l.mu.Lock()
+	l.written, l.staged = t, t // the final time index entry is there, should what follows fail
+	l.mu.Unlock()
 	if err := old.sealIndexes(); err != nil {
 		return err
 	}
 	old.largest.Store(&timeEntry{Timestamp: t.maxTimestamp, Offset: t.maxTimestampAt})
 	l.mu.Lock()
-	l.written, l.staged = t, t // the final time index entry counts, should the new file fail
 	l.checkpoint.snapshots = append(l.checkpoint.snapshots, pendingSnapshot{base, l.producers.snapshot()})
 	l.mu.Unlock()
 	return l.addSegment(base, now, cfg)

@@ -70,6 +70,7 @@ func (l *Log) cut(fn func() error) error {
 		l.durable = l.end
 	}
 	l.mu.Unlock()
+	l.dir.committer.add(l) // if nothing was cut after all, everything is durable as before
 	l.m.changed(l)
 	return err
 }
