@@ -68,6 +68,7 @@ type powerWalk struct {
 
 func newPowerWalk(seed uint64, tweak func(*simfs.FS)) *powerWalk {
 	w := &powerWalk{r: rand.New(rand.NewPCG(seed, 77)), disk: simfs.New()}
+	w.disk.SetCapacity(8 << 20) // a small disk has a small reserve, and is quick to copy
 	if w.r.IntN(2) == 0 {
 		w.disk.SetOwnMount("/data", true)
 	}
@@ -162,7 +163,7 @@ func (w *powerWalk) check(g *walkLog, killed bool) error {
 	if n > 0 && end != g.end() {
 		return fmt.Errorf("ends at %d, its last batch at %d", end, g.end())
 	}
-	g.starts, g.durable, g.written, g.ghosts = []int64{l.StartOffset()}, end, true, nil
+	g.starts, g.durable, g.written = []int64{l.StartOffset()}, end, true
 	return w.checkProducer(g)
 }
 
@@ -339,7 +340,9 @@ func (w *powerWalk) observe() {
 // crashLater cuts the power, or kills the process, in the middle of some coming operation.
 func (w *powerWalk) crashLater() {
 	seed, kill := w.r.Uint64(), w.r.IntN(4) == 0
+	w.mu.Lock()
 	disk, process := w.disk, w.process
+	w.mu.Unlock()
 	w.disk.Inject(simfs.Rule{Ops: ^simfs.Op(0), Pattern: "*", Skip: w.r.IntN(60), Times: 1, Before: func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()

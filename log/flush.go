@@ -209,8 +209,10 @@ func (l *Log) failPending(first *Append, cause error) error {
 func (l *Log) failWrite(cause error) error {
 	err := l.dir.writeFailed(l.tp, cause)
 	if cutErr := l.cutBack(); cutErr != nil {
-		err = l.dir.fail(fmt.Errorf("%s: take a failed write back: %w", l.tp, cutErr))
+		return l.dir.fail(fmt.Errorf("%s: take a failed write back: %w", l.tp, cutErr))
 	}
+	l.active().unsynced.Store(true) // or a power cut brings back what was refused
+	l.dir.committer.add(l)
 	return err
 }
 

@@ -36,7 +36,7 @@ type segment struct {
 
 	size atomic.Int64 // bytes that may be read
 	open atomic.Pointer[openFile]
-	// unsynced says that bytes were written since the last sync began; set and cleared under Log.mu.
+	// unsynced says that bytes were written since the last sync began; set under the append lock.
 	unsynced atomic.Bool
 	// indexDirty says that index entries are in memory or not synced.
 	indexDirty atomic.Bool
