@@ -3,6 +3,7 @@ package assert
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,8 +179,7 @@ func (c *check) topicOf(partitions int32, configs ...string) topic {
 	return c.create(row)
 }
 
-// create creates a topic and waits until every partition answers ListOffsets, since a broker learns of a new topic some
-// time after its creation was answered (rule 7.1.15).
+// create creates a topic and waits until it serves.
 func (c *check) create(row kmsg.CreateTopicsRequestTopic) topic {
 	c.Helper()
 	n := c.dial()
@@ -189,19 +189,31 @@ func (c *check) create(row kmsg.CreateTopicsRequestTopic) topic {
 		c.Fatalf("creating %s: %s", row.Topic, codeName(created.ErrorCode))
 	}
 	t := topic{row.Topic, created.TopicID}
+	n.awaitServing(t, row.NumPartitions)
+	return t
+}
+
+// awaitServing waits until every partition of a topic answers ListOffsets: a broker learns of a new topic some time
+// after its creation was answered (rule 7.1.15), and of its own leaderships some time after its start.
+func (n *conn) awaitServing(t topic, partitions int32) {
+	n.c.Helper()
 	var asked []query
-	for p := range row.NumPartitions {
+	for p := range partitions {
 		asked = append(asked, query{t, p, latest})
 	}
-	n.eventually("the new topic serves", func() bool {
-		for _, row := range n.listOffsets(asked...) {
-			if row.ErrorCode != 0 {
-				return false
-			}
-		}
-		return true
+	n.eventually("the topic serves", func() bool {
+		return !slices.ContainsFunc(n.listOffsets(asked...), func(row kmsg.ListOffsetsResponseTopicPartition) bool { return row.ErrorCode != 0 })
 	})
-	return t
+}
+
+// dialAgain connects after a restart and waits until the topics, of one partition each, serve.
+func (c *check) dialAgain(topics ...topic) *conn {
+	c.Helper()
+	n := c.dial()
+	for _, t := range topics {
+		n.awaitServing(t, 1)
+	}
+	return n
 }
 
 func createTopics(c *check, rows ...kmsg.CreateTopicsRequestTopic) *kmsg.CreateTopicsRequest {
@@ -409,13 +421,18 @@ type producer struct {
 	epoch int16
 }
 
-func (n *conn) newProducer() producer {
+// newProducer asks for one, again for as long as a broker that has just started has no ids yet (rule 4.5.6).
+func (n *conn) newProducer() (p producer) {
 	n.c.Helper()
-	resp := ask[*kmsg.InitProducerIDResponse](n, newest(n.c, kmsg.NewPtrInitProducerIDRequest()))
-	if resp.ErrorCode != 0 {
-		n.c.Fatalf("getting a producer id: %s", codeName(resp.ErrorCode))
-	}
-	return producer{resp.ProducerID, resp.ProducerEpoch}
+	n.eventually("the broker gives out producer ids", func() bool {
+		resp := ask[*kmsg.InitProducerIDResponse](n, newest(n.c, kmsg.NewPtrInitProducerIDRequest()))
+		p = producer{resp.ProducerID, resp.ProducerEpoch}
+		if resp.ErrorCode != 0 && resp.ErrorCode != kerr.CoordinatorLoadInProgress.Code {
+			n.c.Fatalf("getting a producer id: %s", codeName(resp.ErrorCode))
+		}
+		return resp.ErrorCode == 0
+	})
+	return p
 }
 
 // batch makes a producer's batch of count records.
