@@ -45,7 +45,7 @@ const (
 )
 
 // assertions are all that are made. T-numbers that are not here are in leftOut.
-var assertions = concat(framing, producing, idempotence, fetching, sessions, offsets, metadata, admin)
+var assertions = concat(framing, producing, idempotence, fetching, sessions, offsets, metadata, admin, files)
 
 func concat(lists ...[]assertion) (all []assertion) {
 	for _, l := range lists {

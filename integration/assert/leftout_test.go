@@ -1,5 +1,10 @@
 package assert
 
+import (
+	"fmt"
+	"testing"
+)
+
 const (
 	needsSASL         = "this release has no SASL"
 	needsQuotas       = "this release has no quotas"
@@ -33,4 +38,33 @@ var leftOut = map[string]string{
 	"T140": needsShare, "T141": needsShare, "T142": needsShare, "T143": needsShare,
 	"T156": needsCleaner,
 	"T157": "this release has no retention; that segment.ms rolls by record timestamps is tested in package log",
+}
+
+// blocks are the specification's numbers, first and last. T020 has two that were put in later.
+var blocks = [][2]int{{1, 21}, {30, 46}, {50, 57}, {60, 74}, {80, 97}, {100, 114}, {120, 143}, {150, 157}}
+
+// TestNumbers sees that each number of the specification is asserted or left out for a reason, and no number twice.
+func TestNumbers(t *testing.T) {
+	seen := map[string]int{}
+	for _, a := range assertions {
+		seen[a.number]++
+	}
+	for number := range leftOut {
+		seen[number]++
+	}
+	want := []string{"T020a", "T020b"}
+	for _, b := range blocks {
+		for i := b[0]; i <= b[1]; i++ {
+			want = append(want, fmt.Sprintf("T%03d", i))
+		}
+	}
+	for _, number := range want {
+		if seen[number] != 1 {
+			t.Errorf("%s is asserted or left out %d times, want once", number, seen[number])
+		}
+		delete(seen, number)
+	}
+	for number := range seen {
+		t.Errorf("the specification has no %s", number)
+	}
 }
