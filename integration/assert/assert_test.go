@@ -54,47 +54,36 @@ func concat(lists ...[]assertion) (all []assertion) {
 	return all
 }
 
-// TestAssertions makes all assertions about Kafka, and then about kbroker.
+// TestAssertions makes all assertions about each target. Both run at once, since most of the time is waiting.
 func TestAssertions(t *testing.T) {
 	run := map[string][]target{"kafka": {kafka}, "kbroker": {kbroker}, "both": {kafka, kbroker}}[*targets]
 	if run == nil || *address != "" && len(run) > 1 {
 		t.Fatalf("-target %q: say kafka, kbroker or both; with -address not both", *targets)
 	}
-	var tally []*results
+	tally := map[target]*results{}
+	var all sync.WaitGroup
 	for _, k := range run {
-		t.Run(strings.ReplaceAll(k.String(), " ", "-"), func(t *testing.T) {
-			r := &results{held: map[string]bool{}}
-			tally = append(tally, r)
-			b := &broker{target: k, address: *address}
-			if *address == "" {
-				b = startBroker(t, k)
-			} else if err := b.ask(); err != nil {
-				t.Fatal(err)
-			}
-			r.run(t, b)
+		r := &results{held: map[string]bool{}}
+		tally[k] = r
+		all.Go(func() {
+			t.Run(strings.ReplaceAll(k.String(), " ", "-"), func(t *testing.T) { r.all(t, k) })
 		})
 	}
-	report(t, run, tally)
-}
-
-// report prints what held. Its line is the proof that a run leaves.
-func report(t *testing.T, run []target, tally []*results) {
-	if len(tally) < len(run) { // -run chose one of them
-		return
-	}
+	all.Wait()
 	if len(run) == 1 {
-		t.Logf("assert: %d assertions held on %s (%d need a broker that the test starts)", len(tally[0].held), run[0], tally[0].left)
+		r := tally[run[0]]
+		t.Logf("assert: %d assertions held on %s (left out, because the broker was not started by the test: %d)", len(r.held), run[0], r.left)
 		return
 	}
 	common, alone := 0, 0
-	for number := range tally[1].held {
-		if tally[0].held[number] {
+	for number := range tally[kbroker].held {
+		if tally[kafka].held[number] {
 			common++
 		} else {
 			alone++
 		}
 	}
-	t.Logf("assert: %d assertions held on %s and on %s (and %d about %s alone)", common, run[0], run[1], alone, run[1])
+	t.Logf("assert: %d assertions held on %s and on %s (and %d about %s alone)", common, kafka, kbroker, alone, kbroker)
 }
 
 // results are one target's.
@@ -104,8 +93,14 @@ type results struct {
 	left int // assertions that need a broker of ours and were left out
 }
 
-// run leads a broker through its lives.
-func (r *results) run(t *testing.T, b *broker) {
+// all makes all assertions about a target, leading a broker through its lives.
+func (r *results) all(t *testing.T, k target) {
+	b := &broker{target: k, address: *address}
+	if *address == "" {
+		b = startBroker(t, k)
+	} else if err := b.ask(); err != nil {
+		t.Fatal(err)
+	}
 	for l := first; l <= unmarked; l++ {
 		var alone, together []*assertion
 		for i := range assertions {

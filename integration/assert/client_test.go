@@ -247,9 +247,15 @@ func (n *conn) metadataOf(topicName string) kmsg.MetadataResponseTopic {
 // eventually waits until something becomes true.
 func (n *conn) eventually(what string, so func() bool) {
 	n.c.Helper()
-	for deadline := time.Now().Add(answerLimit); !so(); time.Sleep(pollEvery) {
+	n.c.within(answerLimit, what, so)
+}
+
+// within waits until something becomes true that may take longer.
+func (c *check) within(limit time.Duration, what string, so func() bool) {
+	c.Helper()
+	for deadline := time.Now().Add(limit); !so(); time.Sleep(pollEvery) {
 		if time.Now().After(deadline) {
-			n.c.Fatalf("still not so after %s: %s", answerLimit, what)
+			c.Fatalf("still not so after %s: %s", limit, what)
 		}
 	}
 }

@@ -347,6 +347,10 @@ func bareLog(c *check) {
 	equal(c, "base offset of what follows", n.append(t, p.batch(5, 1)), base+3)
 }
 
+// checkpointLimit is how long kbroker may take to write leader-epoch-checkpoint: it does so with a log's next
+// checkpoint, ten seconds later at most, since recovery reads newer epochs from the batches. Kafka writes it at once.
+const checkpointLimit = time.Minute
+
 func epochFile(c *check) {
 	t, n := c.topic(), c.dial()
 	n.append(t, records(4))
@@ -359,7 +363,7 @@ func epochFile(c *check) {
 	n.append(t, records(3))
 	second := n.metadataOf(t.name).Partitions[0].LeaderEpoch
 	want := fmt.Sprintf("0\n2\n%d 0\n%d 4\n", first, second)
-	n.eventually(fmt.Sprintf("%s is %q", path, want), func() bool { return string(c.read(path)) == want })
+	c.within(checkpointLimit, fmt.Sprintf("%s is %q", path, want), func() bool { return string(c.read(path)) == want })
 	for _, b := range c.segments(c.b.partitionDir(t))[0].batches {
 		equal(c, fmt.Sprintf("leader epoch of the batch at %d", b.BaseOffset), b.LeaderEpoch, map[int64]int32{0: first, 4: second}[b.BaseOffset])
 	}
