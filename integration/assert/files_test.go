@@ -110,11 +110,11 @@ func (c *check) checkIndexes(s segment) (offsets, times int) {
 	for _, e := range list {
 		offset, where := s.base+int64(binary.BigEndian.Uint32(e)), int64(binary.BigEndian.Uint32(e[4:]))
 		if offset <= previous || where <= position {
-			c.Errorf("%s.index: offset %d at %d after %d at %d", s.path, offset, where, previous, position)
+			c.Fatalf("%s.index: offset %d at %d after %d at %d", s.path, offset, where, previous, position)
 		}
 		previous, position = offset, where
 		if b, ok := at[where]; !ok || b.last() != offset {
-			c.Errorf("%s.index: no batch at %d ends at offset %d", s.path, where, offset)
+			c.Fatalf("%s.index: no batch at %d ends at offset %d", s.path, where, offset)
 		}
 	}
 	timeList := c.entries(s.path+".timeindex", 12)
@@ -122,11 +122,11 @@ func (c *check) checkIndexes(s segment) (offsets, times int) {
 	for _, e := range timeList {
 		ms, offset := int64(binary.BigEndian.Uint64(e)), s.base+int64(binary.BigEndian.Uint32(e[8:]))
 		if ms <= newest || offset <= previous {
-			c.Errorf("%s.timeindex: time %d at offset %d after %d at %d", s.path, ms, offset, newest, previous)
+			c.Fatalf("%s.timeindex: time %d at offset %d after %d at %d", s.path, ms, offset, newest, previous)
 		}
 		newest, previous = ms, offset
 		if b, ok := ending[offset]; !ok || b.MaxTimestamp != ms {
-			c.Errorf("%s.timeindex: no batch of time %d ends at offset %d", s.path, ms, offset)
+			c.Fatalf("%s.timeindex: no batch of time %d ends at offset %d", s.path, ms, offset)
 		}
 	}
 	return len(list), len(timeList)
