@@ -9,13 +9,13 @@
 //
 // # Running
 //
-//	go test ./integration/assert                            Kafka 4.3.1 and kbroker
-//	go test ./integration/assert -target kbroker            only kbroker; or only kafka
-//	go test ./integration/assert -target kbroker -run /T03  some of them
+//	go test ./integration/assert                               Kafka 4.3.1 and kbroker
+//	go test ./integration/assert -target kbroker               only kbroker; or only kafka
+//	go test ./integration/assert -target kbroker -run //T03    some of them
 //	go test ./integration/assert -target kbroker -address 127.0.0.1:9092
 //
 // With -address the assertions are made about a broker that runs already; those that start, stop or look into it are
-// then left out, and the last line says how many.
+// then left out, and a line says how many.
 //
 // # How a run goes
 //
