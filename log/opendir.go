@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 )
@@ -46,6 +47,9 @@ func (m *Manager) lockDir(name string) (*Dir, error) {
 		return nil, fmt.Errorf("data directory %s can't be made; check its path and permissions, or set log.dirs: %w", name, err)
 	}
 	lock, err := m.fs.Lock(path.Join(name, lockFile))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("data directory %s can't be written by this user; change its owner or permissions, or set log.dirs: %w", name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s is in use or can't be locked; stop the other process, or set log.dirs: %w", name, err)
 	}

@@ -37,7 +37,7 @@ It is as durable as Kafka by default: what was acknowledged is in the page cache
 			n.from.Options = append(n.from.Options, "log.dirs="+filepath.ToSlash(dir)) // stronger than the environment
 			n.from.Defaults["kbroker.durability"] = "replicated"
 			n.from.Defaults["kbroker.http.listeners"] = devHTTP
-			return n.run(cmd.Context(), func(b *broker.Broker, _ *slog.Logger) { greet(cmd, b) })
+			return n.run(cmd.Context(), func(b *broker.Broker) { greet(cmd, b) })
 		},
 	}
 	flags.add(cmd)

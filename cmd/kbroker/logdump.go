@@ -2,10 +2,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kbroker/kbroker/controller/raftwal"
 	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
 )
@@ -27,9 +32,7 @@ and the other small files. Nothing is changed, and a broker may be running.`,
 			options.JSON = o.format == "json"
 			var all []error
 			for _, name := range files {
-				if err := log.Dump(cmd.OutOrStdout(), vfs.OS(), name, options); err != nil {
-					all = append(all, dumpError(err))
-				}
+				all = append(all, dumpError(dumpFile(cmd.OutOrStdout(), name, options)))
 			}
 			return errors.Join(all...)
 		},
@@ -38,6 +41,17 @@ and the other small files. Nothing is changed, and a broker may be running.`,
 	dump.Flags().BoolVar(&options.Records, "records", false, "print the records of each batch too")
 	cmd.AddCommand(dump)
 	return cmd
+}
+
+// dumpFile prints one file. The files of the metadata log have names that log.Dump knows, and would look damaged to it.
+func dumpFile(w io.Writer, name string, options log.DumpOptions) error {
+	if _, err := os.Stat(name); err != nil {
+		return fmt.Errorf("dump: %w", err)
+	}
+	if filepath.Base(filepath.Dir(name)) == raftwal.DirName {
+		return fmt.Errorf("dump %s: the cluster's metadata, which is not printed; kbroker topic describe shows what it says", name)
+	}
+	return log.Dump(w, vfs.OS(), name, options)
 }
 
 func dumpError(err error) error {

@@ -343,7 +343,7 @@ func TestListenerSettings(t *testing.T) {
 	s := newShell(t)
 	p := s.begin("start", "--data", "data", "-o", "kbroker.http.listeners=", "-o", "listeners=INTERNAL://"+inside+",EXTERNAL://"+outside+",CONTROLLER://:1",
 		"-o", "controller.listener.names=CONTROLLER", "-o", "inter.broker.listener.name=INTERNAL", "-o", "process.roles=broker,controller",
-		"-o", "controller.quorum.voters=1@localhost:1", "-o", "listener.security.protocol.map=INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"-o", "controller.quorum.voters=1@localhost:1", "-o", "controller.quorum.bootstrap.servers=localhost:1", "-o", "listener.security.protocol.map=INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"-o", "advertised.listeners=INTERNAL://"+inside+",EXTERNAL://example.invalid:19092", "-o", "max.connections.per.ip=3")
 	p.bootstrap = inside
 	if out := s.run("kbroker health --wait 20s -b " + inside); strings.Contains(out, "exit") {

@@ -72,9 +72,7 @@ See docs/configuration.md, or kbroker config show.`,
 		Args: arguments(0, 1, "one file at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := node{from: flags.sources(args), level: slog.LevelInfo, listen: net.Listen}
-			return n.run(cmd.Context(), func(b *broker.Broker, logger *slog.Logger) {
-				logger.Info("ready", "event", "ready", "bootstrap", b.Addr().String())
-			})
+			return n.run(cmd.Context(), func(*broker.Broker) {})
 		},
 	}
 	flags.add(cmd)
@@ -93,7 +91,7 @@ type node struct {
 }
 
 // run serves clients until ctx ends, and calls ready when it begins to.
-func (n *node) run(ctx context.Context, ready func(*broker.Broker, *slog.Logger)) error {
+func (n *node) run(ctx context.Context, ready func(*broker.Broker)) error {
 	// The collector keeps its default pace. A slower one gains nothing, since produce and fetch allocate nothing, and
 	// costs memory when a hostile client has the broker allocate after all (integration/garbage).
 	loggers := config.NewLoggers(logHandler(), n.level)
@@ -107,13 +105,15 @@ func (n *node) run(ctx context.Context, ready func(*broker.Broker, *slog.Logger)
 	if err != nil {
 		return &exitError{startCode(err), err}
 	}
-	ready(b, logger)
+	logger.Info("ready", "event", "ready", "bootstrap", b.Addr().String(), "data", strings.Join(store.Broker().LogDirs, ","))
+	ready(b)
 	failed := b.Wait(ctx)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	if err := errors.Join(failed, b.Stop(stop)); err != nil {
 		return &exitError{exitIO, err}
 	}
+	logger.Info("stopped", "event", "stopped")
 	return nil
 }
 

@@ -60,6 +60,9 @@ func TestStopIsClean(t *testing.T) {
 	if !strings.Contains(n.err.String(), `"event":"ready"`) {
 		t.Errorf("it never said that it is ready: %s", n.err.String())
 	}
+	if !strings.Contains(n.err.String(), `"event":"stopped"`) {
+		t.Errorf("it never said that it stopped: %s", n.err.String())
+	}
 	again := n.shell.begin("start", "--listen", n.bootstrap, "-o", "kbroker.http.listeners=", "--data", "data")
 	if out := n.shell.run("kbroker health --wait 20s >health && kbroker consume t -e | wc -l"); strings.TrimSpace(out) != "1000" {
 		t.Errorf("after a restart it has %q", out)

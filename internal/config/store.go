@@ -302,5 +302,23 @@ func (l *layers) checkSingleNode(b *Broker) error {
 			return problem("controller.quorum.voters", "%q is not %d@HOST:PORT, this node's own entry", voter, b.NodeID)
 		}
 	}
+	return l.checkBootstrapServers(b)
+}
+
+// checkBootstrapServers accepts the one server that the file of Kafka's quick start names: the node's own controller
+// listener. Any other is a cluster to join, and a node that kept to itself instead would split its clients from it.
+func (l *layers) checkBootstrapServers(b *Broker) error {
+	const key = "controller.quorum.bootstrap.servers"
+	servers := splitList(l.lookup(key))
+	if len(servers) > 1 {
+		return problem(key, "names %d servers: this release runs single nodes; name this node only, or leave it out", len(servers))
+	}
+	for _, server := range servers {
+		_, port, err := net.SplitHostPort(server)
+		own := slices.ContainsFunc(b.Controllers, func(c Listener) bool { return strconv.Itoa(int(c.Port)) == port })
+		if err != nil || !own {
+			return problem(key, "%q is not the HOST:PORT of a controller listener of this node; this release runs single nodes: leave it out", server)
+		}
+	}
 	return nil
 }

@@ -41,7 +41,7 @@ func TestTables(t *testing.T) {
 // readTogether are keys of the broker without a setter of their own: they are read together with others.
 var readTogether = []string{
 	"listeners", "advertised.listeners", "listener.security.protocol.map", "inter.broker.listener.name",
-	"security.inter.broker.protocol", "controller.listener.names", "controller.quorum.voters", "process.roles", "broker.id",
+	"security.inter.broker.protocol", "controller.listener.names", "controller.quorum.voters", "controller.quorum.bootstrap.servers", "process.roles", "broker.id",
 	"log.dir", "internal.segment.bytes",
 }
 

@@ -20,7 +20,7 @@ var brokerKeys = []Key{
 	{Name: "ssl.keystore.type", Type: String, Default: "JKS", Importance: Medium, Update: PerBroker, Class: Ignored, Note: "this release has no TLS; a listener that asks for it is refused"},
 	{Name: "sasl.oauthbearer.assertion.private.key.file", Type: String, Null: true, Importance: Medium, Class: Ignored, Note: "this release has no SASL; a listener that asks for it is refused"},
 	{Name: "share.coordinator.state.topic.replication.factor", Type: Short, Default: "3", Valid: atLeast(1), Class: Ignored, Note: "this release has no share groups yet"},
-	{Name: "controller.quorum.bootstrap.servers", Type: List, Valid: nonEmpty{}, Class: Refused, Note: "this release runs single nodes: leave it out"},
+	{Name: "controller.quorum.bootstrap.servers", Type: List, Valid: nonEmpty{}, Note: "cmd/kbroker.TestListenerSettings", Doc: "Where the controller quorum is found, as HOST:PORT. On a single node that is its own controller listener."},
 	{Name: "sasl.mechanism.inter.broker.protocol", Type: String, Default: "GSSAPI", Importance: Medium, Update: PerBroker, Class: Ignored, Note: "this release has no SASL; a listener that asks for it is refused"},
 	{Name: "metadata.log.segment.bytes", Type: Int, Default: "1073741824", Valid: atLeast(8388608), Class: Ignored, Note: "the metadata log is sized by kbroker itself"},
 	{Name: "fetch.purgatory.purge.interval.requests", Type: Int, Default: "1000", Importance: Medium, Class: Ignored, Note: "waiting requests are kept in no purgatory"},

@@ -17,6 +17,9 @@ strength, from the command line (` + "`-o key=value`" + `), from the environment
 underscore is a dot, two are an underscore, three a dash), from a file in the format of ` + "`server.properties`" + `, and from the
 defaults below. What is altered at run time, through the Kafka protocol, is stronger than all of them.
 
+Three defaults of ` + "`kbroker start`" + ` differ from Kafka's below, so that it starts without a file: ` + "`node.id=1`" + `,
+` + "`listeners=PLAINTEXT://127.0.0.1:9092`" + ` and ` + "`log.dir=kbroker-data`" + `, in the directory where it is started.
+
 Each setting that Kafka 4.3.1 knows has one of three classes:
 
 - **works**: kbroker acts upon it.
