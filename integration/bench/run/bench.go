@@ -88,7 +88,7 @@ func (b *bench) runRows(ctx context.Context, d durability, rows []row) error {
 			for i := range servers {
 				s := servers[(i+round)%len(servers)]
 				if err := b.measure(ctx, r, s, servers, round); err != nil {
-					return fmt.Errorf("%s on %s (%s), round %d: %w\n%s", r.name, s.contender, d, round, err, s.log())
+					return fmt.Errorf("%s on %s (%s), round %d: %w\nThe end of its output:\n%s", r.name, s.contender, d, round, err, s.log())
 				}
 			}
 		}

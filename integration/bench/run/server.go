@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,7 +35,7 @@ type server struct {
 	dir       string // all its data
 	pid       int
 	stop      func()
-	log       func() string // what it printed, when it is known to be gone
+	log       func() string // the end of what it printed
 }
 
 // Commands. A port is chosen by the caller; everything listens on loopback.
@@ -66,22 +66,15 @@ func startProcess(ctx context.Context, c contender, dir, addr string, command []
 		return nil, err
 	}
 	cmd := exec.Command(command[0], command[1:]...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	output := &tailBuffer{}
+	cmd.Stdout, cmd.Stderr = output, output
 	exited := make(chan struct{})
 	started := make(chan error)
 	go runTied(cmd, started, exited)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", c, err)
 	}
-	s := &server{contender: c, addr: addr, dir: dir, pid: cmd.Process.Pid, log: func() string {
-		select {
-		case <-exited:
-			return c.gone(output.String())
-		default:
-			return ""
-		}
-	}}
+	s := &server{contender: c, addr: addr, dir: dir, pid: cmd.Process.Pid, log: output.String}
 	s.stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -113,10 +106,25 @@ func startProcess(ctx context.Context, c contender, dir, addr string, command []
 	}
 }
 
-// gone says that a contender has ended, with the end of its output.
-func (c contender) gone(output string) string {
+// tailBuffer keeps the end of what is written to it.
+type tailBuffer struct {
+	mu   sync.Mutex // guards tail
+	tail []byte
+}
+
+func (b *tailBuffer) Write(p []byte) (int, error) {
 	const keep = 4000
-	return fmt.Sprintf("%s has ended; the end of its output:\n%s", c, output[max(0, len(output)-keep):])
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tail = append(b.tail, p...)
+	b.tail = b.tail[max(0, len(b.tail)-keep):]
+	return len(p), nil
+}
+
+func (b *tailBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.tail)
 }
 
 const (
