@@ -203,8 +203,10 @@ func (l *Log) scanFrom(seg *segment, file *openFile, from, offset, limit int64) 
 	}
 }
 
-// readFailed turns an error of the disk into the client's: storage error, with the cause.
+// readFailed turns an error of the disk into the client's: storage error, with the cause. The client sees only the
+// code, so the cause is logged.
 func (l *Log) readFailed(err error) error {
+	l.m.logger.Error("a read failed", "partition", l.tp.String(), "error", err)
 	return fmt.Errorf("read %s: %w: %w", l.tp, err, kerr.KafkaStorageError)
 }
 
