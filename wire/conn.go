@@ -84,12 +84,15 @@ func (c *conn) serve() {
 	c.nc.Close()
 }
 
-// close ends the connection from any goroutine: the reader's and the writer's system calls fail from here on.
-func (c *conn) close() {
+// close ends the connection from any goroutine: the reader's and the writer's system calls fail from here on. It reports
+// whether this call did.
+func (c *conn) close() (first bool) {
 	c.stopOnce.Do(func() {
 		close(c.stop)
 		c.nc.Close()
+		first = true
 	})
+	return first
 }
 
 // loop takes all complete frames of a read, flushes, answers, and waits for more.

@@ -34,9 +34,8 @@ func (s *Server) janitor() {
 			w := seen[c]
 			if p := c.progress.Load(); w.round == 0 || p != w.progress {
 				w.progress, w.since = p, now
-			} else if s.standsStill(c, now.Sub(w.since)) {
+			} else if s.standsStill(c, now.Sub(w.since)) && c.close() {
 				s.stats.Stalled.Add(1)
-				c.close()
 			}
 			w.round = round
 			seen[c] = w
