@@ -73,7 +73,7 @@ func (c *connection) startProduce(h *wire.Header, body []byte) (wire.Reply, erro
 		return nil, errors.New("malformed Produce request")
 	}
 	if n := topics + rows; n > maxProduceRows || n > maxBareRows+len(body)/record.HeaderSize {
-		return nil, fmt.Errorf("Produce request of %d bytes for %d topics and %d partitions: too many", len(body), topics, rows)
+		return nil, fmt.Errorf("produce request of %d bytes for %d topics and %d partitions: too many", len(body), topics, rows)
 	}
 	r := c.svc.produce.get()
 	r.reset(c, h, topics, rows, names)
