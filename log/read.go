@@ -149,9 +149,7 @@ func (l *Log) locateIn(seg *segment, file *openFile, offset, limit int64) (batch
 	}
 	place, err := l.scanFrom(seg, file, from, offset, limit)
 	if errors.Is(err, ErrCorrupt) && from > 0 { // the index may have led astray; the log itself has no gaps
-		l.m.logger.Warn("an index does not fit its log and is made anew", "index", seg.index.name(), "error", err)
-		seg.broken.Store(true)
-		l.m.changed(l)
+		l.distrust(seg, err)
 		place, err = l.scanFrom(seg, file, 0, offset, limit)
 	}
 	return place, err
@@ -177,9 +175,7 @@ func (l *Log) indexed(seg *segment, offset int64) (position int64, err error) {
 		return err
 	})
 	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
-		l.m.logger.Warn("an index is damaged and is made anew", "index", seg.index.name(), "error", err)
-		seg.broken.Store(true)
-		l.m.changed(l)
+		l.distrust(seg, err)
 		return 0, nil
 	}
 	return position, err

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,14 @@ func (r *recovery) open(l *Log) error {
 	if err := r.conclude(l, &p, found); err != nil {
 		return err
 	}
+	for _, offset := range files.snapshots {
+		if l.loss != nil {
+			break
+		}
+		if err := l.dropSnapshot(offset); err != nil {
+			return err
+		}
+	}
 	if l.start.Load() <= l.end.Offset || l.loss != nil {
 		return nil
 	}
@@ -138,8 +147,29 @@ func (r *recovery) openSegments(l *Log, files *logFiles) ([]*segment, error) {
 		}
 		segs = append(segs, s)
 	}
-	slices.SortFunc(segs, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
+	slices.SortFunc(segs, func(a, b *segment) int { return cmp.Compare(a.base, b.base) })
+	for i, s := range segs[:len(segs)-1] {
+		if err := s.checkTimes(segs[i+1].base); errors.Is(err, ErrCorrupt) {
+			s.broken.Store(true)
+		} else if err != nil {
+			return nil, err
+		}
+	}
 	return segs, nil
+}
+
+// checkTimes checks what the time index of a sealed segment must have: an entry, whose offset lies in the segment (rule
+// 3.2.4). Without one, a search by timestamp would pass over the segment. A segment without any timestamp has none
+// either, and is looked through at each start.
+func (s *segment) checkTimes(end int64) error {
+	if s.size.Load() == 0 || s.broken.Load() {
+		return nil
+	}
+	e, ok, err := s.times.lastEntry()
+	if err == nil && (!ok || e.Offset >= end) {
+		err = fmt.Errorf("index %s, last entry: offset %d, timestamp %d: %w", s.times.name(), e.Offset, e.Timestamp, ErrCorrupt)
+	}
+	return err
 }
 
 // plan decides where to begin. With kbroker's own mark that is the recovery point itself, if the producer state there
@@ -231,6 +261,9 @@ func (r *recovery) verify(l *Log, p *plan) (findings, error) {
 		} else if err != nil {
 			return findings{}, err
 		}
+	}
+	if _, ok := l.epochs.Latest(); !ok && p.at.Offset > segs[0].base {
+		r.epochsLost = true // the file is missing
 	}
 	if r.epochsLost {
 		if err := r.rereadEpochs(l, p); err != nil {

@@ -42,7 +42,7 @@ type segment struct {
 	indexDirty atomic.Bool
 	// broken says that an index contradicts the log and has to be made anew.
 	broken atomic.Bool
-	// largest is the largest timestamp of a sealed segment with the last offset of its batch; nil: to be looked up.
+	// largest has the largest timestamp of a sealed segment; nil: to be looked up.
 	largest atomic.Pointer[timeEntry]
 }
 
@@ -135,20 +135,13 @@ func (s *segment) closeIndexes() {
 	_ = errors.Join(s.index.close(), s.times.close(), s.txns.close())
 }
 
-// largestTimestamp returns the last entry of a sealed segment's time index, noTimestamp when it has none.
-func (s *segment) largestTimestamp() (timeEntry, error) {
-	if e := s.largest.Load(); e != nil {
-		return *e, nil
-	}
-	var e timeEntry
-	err := retryClosed(func() (err error) {
-		e, _, err = s.times.lastEntry()
+// lastTime returns the last entry of the time index, and false when there is none.
+func (s *segment) lastTime() (e timeEntry, ok bool, err error) {
+	err = retryClosed(func() (err error) {
+		e, ok, err = s.times.lastEntry()
 		return err
 	})
-	if err == nil {
-		s.largest.Store(&e)
-	}
-	return e, err
+	return e, ok, err
 }
 
 // floorSegment returns the number of the last segment whose base is ≤ offset, or -1.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -27,24 +28,20 @@ func (l *Log) OffsetForTimestamp(timestamp int64) (TimestampOffset, bool, error)
 	}
 	segs := l.segmentList()
 	for i, s := range segs {
-		var from int64
 		if i < len(segs)-1 {
-			largest, err := s.largestTimestamp()
-			if err != nil && !errors.Is(err, ErrCorrupt) {
+			largest, err := l.largestTimestamp(s)
+			if err != nil {
 				return TimestampOffset{}, false, l.readFailed(err)
 			}
-			if err == nil && largest.Timestamp < timestamp {
+			if largest < timestamp {
 				continue
 			}
-		}
-		if from, err = l.indexedTime(s, timestamp); err != nil {
-			return TimestampOffset{}, false, l.readFailed(err)
 		}
 		limit := s.size.Load()
 		if s.base == end.SegmentBase {
 			limit = end.Bytes
 		}
-		at, ok, err := l.searchTime(s, from, limit, timestamp)
+		at, ok, err := l.searchSegment(s, limit, timestamp)
 		if err != nil || ok {
 			return at, ok, err
 		}
@@ -52,23 +49,84 @@ func (l *Log) OffsetForTimestamp(timestamp int64) (TimestampOffset, bool, error)
 	return TimestampOffset{}, false, nil
 }
 
-// indexedTime returns a position of s below which no record is as young as timestamp.
-func (l *Log) indexedTime(s *segment, timestamp int64) (int64, error) {
+// largestTimestamp returns the largest timestamp of a sealed segment, noTimestamp when it has none. The time index says
+// it, and is believed when the batch that it names agrees; otherwise the segment is looked through.
+func (l *Log) largestTimestamp(s *segment) (int64, error) {
+	if e := s.largest.Load(); e != nil {
+		return e.Timestamp, nil
+	}
+	largest := noTimestamp
+	e, ok, err := s.lastTime()
+	if err == nil && ok {
+		err = l.checkTime(s, e)
+		largest = e.Timestamp
+	}
+	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
+		l.distrust(s, err)
+		largest = noTimestamp
+		err = l.m.scanHeaders(s.path(logSuffix), 0, s.size.Load(), func(b record.Batch, _ int64, _ *headerScan) error {
+			largest = max(largest, b.MaxTimestamp())
+			return nil
+		})
+	}
+	if err == nil {
+		s.largest.Store(&timeEntry{Timestamp: largest})
+	}
+	return largest, err
+}
+
+// checkTime compares a time index entry with the batch that it names.
+func (l *Log) checkTime(s *segment, e timeEntry) error {
+	file, err := l.m.files.acquire(s)
+	if err != nil {
+		return err
+	}
+	defer file.release()
+	place, err := l.locateIn(s, file, e.Offset, s.size.Load())
+	if err == io.EOF {
+		return fmt.Errorf("index %s: there is no offset %d: %w", s.times.name(), e.Offset, ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	var hdr [record.HeaderSize]byte
+	if n, err := file.ReadAt(hdr[:], place.position); n < len(hdr) {
+		return fmt.Errorf("read %s, position %d: %w", file.Name(), place.position, err)
+	}
+	if b := record.Batch(hdr[:]); b.LastOffset() != e.Offset || b.MaxTimestamp() != e.Timestamp {
+		return fmt.Errorf("index %s: timestamp %d at offset %d, the batch has %d at %d: %w", s.times.name(), e.Timestamp, e.Offset, b.MaxTimestamp(), b.LastOffset(), ErrCorrupt)
+	}
+	return nil
+}
+
+// distrust has the indexes of a segment made anew in the background.
+func (l *Log) distrust(s *segment, why error) {
+	l.m.logger.Warn("an index is damaged and is made anew", "segment", s.path(logSuffix), "error", why)
+	s.broken.Store(true)
+	l.m.changed(l)
+}
+
+// searchSegment looks for the record in s, from where the time index leads.
+func (l *Log) searchSegment(s *segment, limit, timestamp int64) (TimestampOffset, bool, error) {
 	var from int64
-	err := retryClosed(func() error {
-		e, err := s.times.lookup(timestamp - 1) // an entry with the very timestamp lies behind the first such batch
-		if err != nil {
-			return err
-		}
-		from, err = l.indexed(s, e.Offset)
+	var e timeEntry
+	err := retryClosed(func() (err error) {
+		e, err = s.times.lookup(timestamp - 1) // an entry with the very timestamp lies behind the first such batch
 		return err
 	})
-	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
-		s.broken.Store(true)
-		l.m.changed(l)
-		return 0, nil
+	if err == nil && e.Timestamp >= 0 {
+		if err = l.checkTime(s, e); err == nil {
+			from, err = l.indexed(s, e.Offset)
+		}
 	}
-	return from, err
+	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
+		l.distrust(s, err)
+		from, err = 0, nil
+	}
+	if err != nil {
+		return TimestampOffset{}, false, l.readFailed(err)
+	}
+	return l.searchTime(s, from, limit, timestamp)
 }
 
 // searchTime looks for the record among the batches of s between two positions.
@@ -107,7 +165,7 @@ func (l *Log) searchTime(s *segment, from, limit, timestamp int64) (at Timestamp
 }
 
 // readBatch reads the batch whose header is b. It allocates: searches by timestamp are rare, and batches may be large.
-func readBatch(file *openFile, b record.Batch, position int64) (record.Batch, error) {
+func readBatch(file vfs.File, b record.Batch, position int64) (record.Batch, error) {
 	whole := make([]byte, b.Size())
 	if n, err := file.ReadAt(whole, position); n < len(whole) {
 		return nil, fmt.Errorf("read %s, position %d: %w", file.Name(), position, err)
@@ -118,27 +176,60 @@ func readBatch(file *openFile, b record.Batch, position int64) (record.Batch, er
 // MaxTimestamp returns the record with the largest timestamp, the first of several by offset (rule 6.7.2), and false when
 // no record has one.
 func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) {
-	if _, err := l.readable(l.start.Load()); err != nil {
+	end, err := l.readable(l.start.Load())
+	if err != nil {
 		return TimestampOffset{}, false, err
 	}
-	segs := l.segmentList()
+	segs, start := l.segmentList(), l.start.Load()
+	if start == end.Offset {
+		return TimestampOffset{}, false, nil
+	}
 	largest := noTimestamp
 	for i, s := range segs {
-		if i == len(segs)-1 {
+		var of int64
+		switch {
+		case i == 0 && start > s.base: // what the segment says may be of records that are deleted
+			of, err = l.largestFrom(s, start)
+		case i == len(segs)-1:
 			l.mu.Lock()
-			largest = max(largest, l.written.maxTimestamp)
+			of = l.written.maxTimestamp
 			l.mu.Unlock()
-			break
+		default:
+			of, err = l.largestTimestamp(s)
 		}
-		e, err := s.largestTimestamp()
 		if err != nil {
 			return TimestampOffset{}, false, l.readFailed(err)
 		}
-		largest = max(largest, e.Timestamp)
-	}
-	if l.start.Load() == l.End().Offset {
-		return TimestampOffset{}, false, nil
+		largest = max(largest, of)
 	}
 	// Where no record has a time, which is -1, it is the first record.
 	return l.OffsetForTimestamp(largest)
+}
+
+// largestFrom returns the largest timestamp of the records of s at or above offset.
+func (l *Log) largestFrom(s *segment, offset int64) (int64, error) {
+	largest := noTimestamp
+	err := l.m.scanHeaders(s.path(logSuffix), 0, s.size.Load(), func(b record.Batch, position int64, scan *headerScan) error {
+		if b.BaseOffset() >= offset || b.TimestampType() == record.LogAppendTime && b.LastOffset() >= offset {
+			largest = max(largest, b.MaxTimestamp())
+			return nil
+		}
+		if b.LastOffset() < offset {
+			return nil
+		}
+		whole, err := readBatch(scan.file, b, position)
+		if err != nil {
+			return err
+		}
+		for rec, err := range whole.Records(l.m.codecs) {
+			if err != nil {
+				return err
+			}
+			if rec.Offset >= offset {
+				largest = max(largest, rec.Timestamp)
+			}
+		}
+		return nil
+	})
+	return largest, err
 }
