@@ -86,7 +86,7 @@ func (d *descriptors) adopt(s *segment, file vfs.File) *openFile {
 	victims := d.sweep()
 	d.mu.Unlock()
 	for _, v := range victims {
-		v.release()
+		v.close()
 	}
 	return f
 }
@@ -97,8 +97,8 @@ type victim struct {
 	f *openFile
 }
 
-func (v victim) release() {
-	v.f.release()
+func (v victim) close() {
+	_ = v.f.File.Close() // everything is synced
 	v.s.closeIndexes()
 }
 
@@ -111,7 +111,12 @@ func (d *descriptors) sweep() []victim {
 		}
 		s := d.ring[d.hand]
 		f := s.open.Load()
-		if f.used.Swap(false) || s.unsynced.Load() || s.indexDirty.Load() || f.refs.Load() > 1 {
+		if f.used.Swap(false) || s.unsynced.Load() || s.indexDirty.Load() || !f.refs.CompareAndSwap(1, 0) {
+			d.hand++
+			continue
+		}
+		if s.unsynced.Load() { // written since it was looked at; nobody can be writing now
+			f.refs.Store(1)
 			d.hand++
 			continue
 		}

@@ -140,16 +140,21 @@ func (f *entryFile) flush() error {
 	return nil
 }
 
-// sync makes what flush wrote durable. Only the Committer and a clean close call it, never under a lock of the log.
+// sync makes what flush wrote durable. Only the keeper, recovery and a clean close call it, never under a lock of the
+// log. The file is opened again if it was closed to save descriptors.
 func (f *entryFile) sync() error {
 	f.mu.RLock()
-	file := f.file
+	file, written := f.file, f.written
 	f.mu.RUnlock()
-	if file == nil {
+	if file == nil && written == 0 {
 		return nil
 	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("sync index %s: %w", f.name(), err)
+	file, err := f.handle()
+	if err == nil {
+		err = file.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("sync index %s: %w", f.path, err)
 	}
 	return nil
 }

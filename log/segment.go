@@ -123,7 +123,9 @@ func (s *segment) sealIndexes() error {
 // syncIndexes makes the written index entries durable.
 func (s *segment) syncIndexes() error {
 	s.indexDirty.Store(false)
-	err := errors.Join(s.index.sync(), s.times.sync(), s.txns.sync())
+	err := retryClosed(func() error {
+		return errors.Join(s.index.sync(), s.times.sync(), s.txns.sync())
+	})
 	if err != nil {
 		s.indexDirty.Store(true)
 	}
