@@ -1,8 +1,8 @@
 // Package assert makes the wire-level assertions about Kafka's behaviour that the project's specification numbers T001
 // to T157, each as a test of that name: raw requests over TCP, written with kmsg and sent without a client library.
 //
-// Every assertion is made about a real Apache Kafka 4.3.1 first and about kbroker then, by the same code, so that none
-// can hold on kbroker only because it was misread. The twin test beside it (package twin) compares answers field by
+// Every assertion is made about a real Apache Kafka 4.3.1 and about kbroker, by the same code, so that none can hold on
+// kbroker only because the specification was misread. The twin test beside it (package twin) compares answers field by
 // field; this package says in words what must be true and why, and it also restarts brokers, kills them, and looks into
 // their files. Where Kafka contradicts the specification Kafka is right, and the assertion says so in a comment. Where
 // kbroker differs on purpose the assertion names the target that it is about.
@@ -19,7 +19,7 @@
 //
 // # How a run goes
 //
-// Each target goes through the lives in [lives]. Within a life all assertions run at once, on topics of their own.
+// Each target goes through the lives that type life lists. Within a life all assertions run at once, on topics of their own.
 // Those that must be alone, since they watch the broker's memory, come before. An assertion that needs a restart waits at
 // it for the others that need the same one, so that the whole suite starts Kafka four times only.
 //
