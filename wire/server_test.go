@@ -290,6 +290,11 @@ func TestStandingStill(t *testing.T) {
 	cut.Write(frame(1, "abc")[:9])
 	expectClosed(t, cut)
 	expectClosed(t, idle)
+	for end := time.Now().Add(5 * time.Second); s.Stats().Stalled.Load() < 2; time.Sleep(time.Millisecond) { // counted after closing
+		if time.Now().After(end) {
+			break
+		}
+	}
 	if n := s.Stats().Stalled.Load(); n != 2 {
 		t.Errorf("%d connections stood still, want 2", n)
 	}
