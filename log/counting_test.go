@@ -189,7 +189,8 @@ func TestRecoveryReads(t *testing.T) {
 	counting := vfs.Counting(disk)
 	m = openManager(t, counting, cfg, "/data")
 	read := counting.Suffix(logSuffix).BytesRead
-	if limit := above + partitions*int64(cfg.IndexIntervalBytes); read < above || read > limit {
+	// The keeper may have raised recovery points after m.Checkpoint: then less has to be read.
+	if limit := above + partitions*int64(cfg.IndexIntervalBytes); read == 0 || read > limit {
 		t.Errorf("after a kill %d bytes were read; %d lie above the recovery points, and %d may be read", read, above, limit)
 	}
 	t.Logf("%d bytes above the recovery points, %d read", above, read)
