@@ -118,7 +118,7 @@ func describe(binaries tools) []string {
 		fmt.Sprintf("built with %s; %s", runtime.Version(), first("java", "-version")),
 	}
 	if binaries.kbroker != "" {
-		lines = append(lines, "kbroker: "+first(binaries.kbroker, "version"))
+		lines = append(lines, first(binaries.kbroker, "version"))
 	}
 	return lines
 }
