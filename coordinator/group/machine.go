@@ -1,0 +1,77 @@
+// Package group is the state machine of consumer groups: the groups and committed offsets of one partition of
+// __consumer_offsets (section 8 of our notes on Kafka's semantics). It is pure; package coordinator runs it.
+//
+// A group has offsets, and a membership that speaks one protocol: the classic one (classic*.go), that of KIP-848
+// (consumer*.go), or none for a simple group that only ever committed offsets.
+package group
+
+import (
+	"time"
+
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// timersPerTick bounds what one Tick does, so that a mass expiry does not hold up its partition.
+const timersPerTick = 1000
+
+// Machine holds the groups of one partition of __consumer_offsets. It implements coordinator.Machine.
+type Machine struct {
+	config func() *Config
+	image  func() *metadata.Image // the cluster's topics as of now
+	groups map[string]*Group
+	timers timers
+}
+
+// Group is one group id.
+type Group struct {
+	ID string
+	// members is nil for a group without a protocol: one that exists through its offsets alone (rule 8.4.2).
+	members membership
+	offsets offsets
+}
+
+// membership is what the rest of a group asks of its members' protocol.
+type membership interface {
+	// kind is the group's type as ListGroups prints it: "classic" or "consumer" (rule 8.5.1).
+	kind() string
+	// protocolType is "consumer" for consumers of both protocols, else what the members joined with.
+	protocolType() string
+	// state is the name that ListGroups and the describe APIs print.
+	state() string
+	// checkCommit says whether a commit is taken (rules 8.4.2 and 8.4.3), and restarts the member's session if so.
+	checkCommit(now time.Time, c *commitIdentity) error
+	// checkFetch is rule 8.4.9 for a request that names a member.
+	checkFetch(memberID *string, memberEpoch int32) error
+	// subscribes reports whether a member consumes a topic, or may do so unknown to us (rules 8.4.13 and 8.4.15).
+	subscribes(topic string) bool
+	// empty reports whether there are no members, and since when (rule 8.4.13).
+	empty() (since time.Time, ok bool)
+	// tombstones wants the protocol's records deleted, for the end of the group.
+	tombstones(e *coordinator.Effects)
+	// unload answers what is parked with err.
+	unload(err error)
+}
+
+// commitIdentity is who commits.
+type commitIdentity struct {
+	version       int16 // of the OffsetCommit request
+	memberID      string
+	instanceID    *string
+	epoch         int32 // generation of the classic protocol, member epoch of KIP-848
+	transactional bool
+	// topicID and partition are asked about one at a time where the answer differs by partition (8.4.3, older epochs).
+}
+
+// Config holds the settings of groups as of now. Times are durations; where a group may override one by a group config,
+// the owner of the value is asked with the group's id.
+type Config struct {
+	InitialRebalanceDelay time.Duration // group.initial.rebalance.delay.ms
+	MinSessionTimeout     time.Duration // group.min.session.timeout.ms
+	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
+	MaxSize               int32         // group.max.size
+
+	OffsetMetadataMaxBytes int           // offset.metadata.max.bytes
+	OffsetsRetention       time.Duration // offsets.retention.minutes
+	OffsetsRetentionCheck  time.Duration // offsets.retention.check.interval.ms
+}

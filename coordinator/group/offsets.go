@@ -1,0 +1,4 @@
+package group
+
+// offsets are the committed offsets of a group.
+type offsets struct{}
