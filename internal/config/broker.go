@@ -77,18 +77,43 @@ type Producers struct {
 	ExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
 }
 
-// Groups is about group coordinators (rule 8).
+// Groups is about group coordinators (rule 8). Store.Group has what a single group may set otherwise.
 type Groups struct {
-	OffsetsPartitions        int32 // offsets.topic.num.partitions
-	OffsetsReplicationFactor int16 // offsets.topic.replication.factor
-	OffsetsSegmentBytes      int32
-	OffsetsRetention         time.Duration
-	OffsetsRetentionCheck    time.Duration
-	OffsetMetadataMaxBytes   int
-	InitialRebalanceDelay    time.Duration
-	MinSessionTimeout        time.Duration
-	MaxSessionTimeout        time.Duration
-	MaxSize                  int
+	OffsetsPartitions        int32         // offsets.topic.num.partitions
+	OffsetsReplicationFactor int16         // offsets.topic.replication.factor
+	OffsetsSegmentBytes      int32         // offsets.topic.segment.bytes
+	OffsetsCompression       Compression   // offsets.topic.compression.codec, of what the coordinator appends
+	OffsetsRetention         time.Duration // offsets.retention.minutes (rule 8.6)
+	OffsetsRetentionCheck    time.Duration // offsets.retention.check.interval.ms
+	OffsetsLoadBytes         int           // offsets.load.buffer.size, of one read while a partition is loaded
+	CommitTimeout            time.Duration // offsets.commit.timeout.ms: the longest wait for an append to be committed
+	OffsetMetadataMaxBytes   int           // offset.metadata.max.bytes
+
+	Protocols         []string      // group.coordinator.rebalance.protocols; classic is always among them
+	AppendLinger      time.Duration // group.coordinator.append.linger.ms; negative: append as soon as nothing else is queued
+	CachedBufferBytes int           // group.coordinator.cached.buffer.max.bytes: larger append buffers are not kept
+
+	// Of classic groups (rules 8.2 and 8.3).
+	InitialRebalanceDelay time.Duration // group.initial.rebalance.delay.ms
+	MinSessionTimeout     time.Duration // group.min.session.timeout.ms
+	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
+	MaxSize               int           // group.max.size
+
+	Consumer ConsumerGroups
+}
+
+// ConsumerGroups is about groups of the consumer protocol of KIP-848 (rule 8.7).
+type ConsumerGroups struct {
+	Assignors    []string        // group.consumer.assignors, the default one first
+	MaxSize      int             // group.consumer.max.size
+	Migration    MigrationPolicy // group.consumer.migration.policy
+	RegexRefresh time.Duration   // group.consumer.regex.refresh.interval.ms
+
+	// What a group has by default, and the bounds of what it may be given.
+	GroupTiming
+	MinSessionTimeout, MaxSessionTimeout         time.Duration // group.consumer.{min,max}.session.timeout.ms
+	MinHeartbeatInterval, MaxHeartbeatInterval   time.Duration // group.consumer.{min,max}.heartbeat.interval.ms
+	MinAssignmentInterval, MaxAssignmentInterval time.Duration // group.consumer.{min,max}.assignment.interval.ms
 }
 
 // Transaction is about transaction coordinators (rule 5).

@@ -278,7 +278,7 @@ func (b *Broker) check() error {
 			return problem("log.dirs", "%s is there twice", dir)
 		}
 	}
-	return nil
+	return b.Groups.check()
 }
 
 func isPort(text string) bool { _, err := strconv.ParseUint(text, 10, 16); return err == nil }

@@ -3,6 +3,7 @@ package config
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,14 @@ func (v value) times(unit time.Duration) time.Duration {
 	return time.Duration(n) * unit
 }
 
+// codec is a codec by its number. What is none is left for Groups.check to refuse.
+func (v value) codec() Compression {
+	if n := v.int64(); n >= 0 && n <= int64(CompressionZstd) {
+		return Compression(n)
+	}
+	return CompressionProducer
+}
+
 // compression is a codec by Kafka's name.
 func (v value) compression() Compression {
 	switch v {
@@ -55,4 +64,16 @@ func (v value) durability() Durability {
 		return Replicated
 	}
 	return Fsync
+}
+
+func (v value) migration() MigrationPolicy {
+	switch strings.ToLower(string(v)) {
+	case "upgrade":
+		return MigrateUp
+	case "downgrade":
+		return MigrateDown
+	case "disabled":
+		return MigrateNever
+	}
+	return MigrateBothWays
 }
