@@ -50,11 +50,15 @@ func (c *cursor) int64() int64 {
 	return 0
 }
 
-// uvarint reads a varint of at most five bytes.
+// uvarint reads a varint of at most five bytes. One that does not fit 32 bits is malformed: Kafka drops the bits above,
+// no client sends them, and the other APIs' decoder (kmsg) refuses them too.
 func (c *cursor) uvarint() uint32 {
 	var v uint32
 	for i := 0; i < 5 && i < len(c.b); i++ {
 		x := c.b[i]
+		if i == 4 && x > 0x0f {
+			break
+		}
 		v |= uint32(x&0x7f) << (7 * i)
 		if x < 0x80 {
 			c.b = c.b[i+1:]

@@ -183,6 +183,8 @@ func FuzzFetchDecoder(f *testing.F) {
 // FuzzProduceMeasure: what measureProduce takes kmsg takes too.
 func FuzzProduceMeasure(f *testing.F) {
 	f.Add(int16(9), []byte{0, 0, 1, 0, 0, 0, 1, 2, 2, 'a', 2, 0, 0, 0, 0, 1, 0, 0, 0})
+	// A tag whose size has bits above the 32nd.
+	f.Add(int16(9), []byte{0, 0, 1, 0, 0, 0, 1, 1, 1, 5, 0x80, 0x80, 0x80, 0x80, 0x10})
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
 		if version < 3 || version > 13 {
 			return
