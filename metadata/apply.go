@@ -37,6 +37,10 @@ type delta struct {
 	names map[string]*Topic
 	// configs has the resources that differ from base; empty for those that have no more overrides.
 	configs map[ConfigResource]map[string]string
+	// quotas has the entities that differ from base; empty for those that have no more quotas.
+	quotas map[QuotaEntity]map[string]float64
+	// scram has the credentials that differ from base; nil for those that are gone.
+	scram map[ScramUser]*ScramCredential
 
 	ownBrokers, ownFeatures bool // whether next's are copies already
 }
@@ -65,6 +69,16 @@ func (d *delta) finish() {
 		configs = append(configs, change[ConfigResource, map[string]string]{r, c, len(c) == 0})
 	}
 	d.next.configs = d.next.configs.with(inOrder(configs))
+	quotas := make([]change[QuotaEntity, map[string]float64], 0, len(d.quotas))
+	for e, q := range d.quotas {
+		quotas = append(quotas, change[QuotaEntity, map[string]float64]{e, q, len(q) == 0})
+	}
+	d.next.clientQuotas = d.next.clientQuotas.with(inOrder(quotas))
+	scram := make([]change[ScramUser, *ScramCredential], 0, len(d.scram))
+	for u, c := range d.scram {
+		scram = append(scram, change[ScramUser, *ScramCredential]{u, c, c == nil})
+	}
+	d.next.scram = d.next.scram.with(inOrder(scram))
 }
 
 // inOrder sorts changes by key and leaves one for each.
@@ -167,6 +181,21 @@ func (d *delta) config(r ConfigResource) map[string]string {
 		d.configs[r] = c
 	}
 	return c
+}
+
+// quota returns the quotas of e for changing.
+func (d *delta) quota(e QuotaEntity) map[string]float64 {
+	q, ok := d.quotas[e]
+	if !ok {
+		if q = maps.Clone(d.base.ClientQuota(e)); q == nil {
+			q = map[string]float64{}
+		}
+		if d.quotas == nil {
+			d.quotas = map[QuotaEntity]map[string]float64{}
+		}
+		d.quotas[e] = q
+	}
+	return q
 }
 
 // broker returns the place of the broker with the given epoch for changing, and its registration.

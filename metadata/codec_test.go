@@ -36,6 +36,10 @@ func examples() []Record {
 		&ConfigRecord{ConfigResource{ConfigTopic, "topic"}, "retention.ms", new("1000")},
 		&ConfigRecord{ConfigResource{ConfigBroker, ""}, "min.insync.replicas", nil},
 		&ProducerIDBlockRecord{1, 5000},
+		&ClientQuotaRecord{QuotaEntity{User: QuotaName{QuotaNamed, "u"}, ClientID: QuotaName{Kind: QuotaDefault}}, "producer_byte_rate", new(1024.5)},
+		&ClientQuotaRecord{QuotaEntity{IP: QuotaName{QuotaNamed, "10.0.0.1"}}, "connection_creation_rate", nil},
+		&ScramCredentialRecord{ScramUser{"u", ScramSHA512}, &ScramCredential{[]byte{1}, []byte{2, 3}, []byte{4}, 4096}},
+		&ScramCredentialRecord{ScramUser{"u", ScramSHA256}, nil},
 	}
 }
 
@@ -69,7 +73,9 @@ func TestGolden(t *testing.T) {
 	im, err := new(Image).Apply(12, append(slices.Concat(onePartition("b", uuid(11)), onePartition("a", uuid(10))),
 		&ClusterRecord{"MkU3OEVBNTcwNTJENDM2Qk"}, &FeatureLevelRecord{"metadata.version", 30}, &ProducerIDBlockRecord{1, 3000},
 		&RegisterBrokerRecord{Broker{ID: 1, Listeners: []Listener{{"PLAINTEXT", "h", 9092, Plaintext}}, Directories: []UUID{uuid(1)}}},
-		&ConfigRecord{ConfigResource{ConfigTopic, "a"}, "retention.ms", new("5")})...)
+		&ConfigRecord{ConfigResource{ConfigTopic, "a"}, "retention.ms", new("5")},
+		&ClientQuotaRecord{QuotaEntity{ClientID: QuotaName{QuotaNamed, "c"}}, "request_percentage", new(50.0)},
+		&ScramCredentialRecord{ScramUser{"u", ScramSHA256}, &ScramCredential{[]byte{1}, []byte{2}, []byte{3}, 8192}})...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,9 @@ type Image struct {
 	metricNames ordered[topicName, []string]
 	configs     ordered[ConfigResource, map[string]string]
 	features    map[string]int16
+	// clientQuotas has the entities that have at least one quota.
+	clientQuotas ordered[QuotaEntity, map[string]float64]
+	scram        ordered[ScramUser, *ScramCredential]
 }
 
 // Broker is a registered broker.

@@ -105,6 +105,38 @@ func TestRecordsThatDoNotFit(t *testing.T) {
 	}
 }
 
+// Client quotas and credentials are set, changed and taken back, and an image without any is like one that never had any.
+func TestQuotasAndCredentials(t *testing.T) {
+	alice := QuotaEntity{User: QuotaName{QuotaNamed, "alice"}}
+	anyone := QuotaEntity{User: QuotaName{Kind: QuotaDefault}}
+	user := ScramUser{"alice", ScramSHA512}
+	empty := apply(t, new(Image), &ClusterRecord{"c"})
+	a := apply(t, empty, &ClientQuotaRecord{alice, "k", new(1.5)}, &ClientQuotaRecord{alice, "l", new(2.0)}, &ClientQuotaRecord{anyone, "k", new(3.0)},
+		&ScramCredentialRecord{user, &ScramCredential{[]byte("s"), []byte("k"), []byte("v"), 4096}})
+	b := apply(t, a, &ClientQuotaRecord{alice, "k", nil}, &ClientQuotaRecord{anyone, "k", nil}, &TopicRecord{"t", uuid(1)})
+	if !maps.Equal(a.ClientQuota(alice), map[string]float64{"k": 1.5, "l": 2}) || !maps.Equal(b.ClientQuota(alice), map[string]float64{"l": 2}) || b.ClientQuota(anyone) != nil {
+		t.Fatalf("%v, then %v and %v", a.ClientQuota(alice), b.ClientQuota(alice), b.ClientQuota(anyone))
+	}
+	if c := apply(t, b, &RemoveTopicRecord{uuid(1)}); a.SameClientQuotas(b) || !b.SameClientQuotas(c) {
+		t.Fatal("SameClientQuotas is wrong")
+	}
+	if c := b.ScramCredential(user); c == nil || c.Iterations != 4096 || b.ScramCredential(ScramUser{"alice", ScramSHA256}) != nil {
+		t.Fatalf("%+v", c)
+	}
+	checkRoundTrip(t, a)
+	checkRoundTrip(t, b)
+	c := apply(t, b, &ClientQuotaRecord{alice, "l", nil}, &ScramCredentialRecord{user, nil})
+	checkRoundTrip(t, c)
+	if c.ClientQuotas(func(e QuotaEntity, _ map[string]float64) bool { t.Errorf("%+v is left", e); return true }); c.ScramCredential(user) != nil {
+		t.Error("the credential is left")
+	}
+	for want, r := range map[string]Record{"of nobody": &ClientQuotaRecord{Key: "k"}, "a SCRAM credential of nobody": &ScramCredentialRecord{}} {
+		if _, err := c.Apply(9, r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%T: got %v, want an error with %q", r, err, want)
+		}
+	}
+}
+
 // Rule 7.3.2.
 func TestSameMetricName(t *testing.T) {
 	im := apply(t, new(Image), slices.Concat(onePartition("a.b", uuid(10)), onePartition("a_b", uuid(11)), onePartition("ab", uuid(12)))...)

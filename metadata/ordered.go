@@ -75,6 +75,11 @@ func (m *ordered[K, V]) from(k K, yield func(K, V) bool) {
 	}
 }
 
+// same reports whether m and o share all they have, as maps do between which nothing was changed.
+func (m *ordered[K, V]) same(o *ordered[K, V]) bool {
+	return m.size == o.size && len(m.chunks) == len(o.chunks) && (len(m.chunks) == 0 || &m.chunks[0] == &o.chunks[0])
+}
+
 // all calls yield for each pair in key order.
 func (m *ordered[K, V]) all(yield func(K, V) bool) {
 	for _, chunk := range m.chunks {

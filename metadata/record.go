@@ -29,6 +29,8 @@ const (
 	kindPartitionChange  kind = 10
 	kindConfig           kind = 11
 	kindProducerIDBlock  kind = 12
+	kindClientQuota      kind = 13
+	kindScramCredential  kind = 14
 )
 
 // recordType says how a type of record is read.
@@ -54,6 +56,8 @@ var recordTypes = map[kind]recordType{
 	kindPartitionChange:  {"PartitionChange", 0, func() Record { return new(PartitionChangeRecord) }},
 	kindConfig:           {"Config", 0, func() Record { return new(ConfigRecord) }},
 	kindProducerIDBlock:  {"ProducerIDBlock", 0, func() Record { return new(ProducerIDBlockRecord) }},
+	kindClientQuota:      {"ClientQuota", 0, func() Record { return new(ClientQuotaRecord) }},
+	kindScramCredential:  {"ScramCredential", 0, func() Record { return new(ScramCredentialRecord) }},
 }
 
 // NoOpRecord changes nothing but the index.

@@ -8,7 +8,7 @@ import (
 
 // Records returns the records that make im from an empty Image, in an order that depends on nothing but im.
 func (im *Image) Records() []Record {
-	records := make([]Record, 0, 2+len(im.features)+len(im.brokers)+im.topics.size+im.partitions+im.configs.size)
+	records := make([]Record, 0, 2+len(im.features)+len(im.brokers)+im.topics.size+im.partitions+im.configs.size+im.clientQuotas.size+im.scram.size)
 	if im.ClusterID != "" {
 		records = append(records, &ClusterRecord{im.ClusterID})
 	}
@@ -29,6 +29,16 @@ func (im *Image) Records() []Record {
 		for _, name := range slices.Sorted(maps.Keys(c)) {
 			records = append(records, &ConfigRecord{r, name, new(c[name])})
 		}
+		return true
+	})
+	im.ClientQuotas(func(e QuotaEntity, q map[string]float64) bool {
+		for _, key := range slices.Sorted(maps.Keys(q)) {
+			records = append(records, &ClientQuotaRecord{e, key, new(q[key])})
+		}
+		return true
+	})
+	im.ScramCredentials(func(u ScramUser, c *ScramCredential) bool {
+		records = append(records, &ScramCredentialRecord{u, c})
 		return true
 	})
 	if im.NextProducerID > 0 {
