@@ -4,15 +4,14 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/kbroker/kbroker/integration/bench/proc"
 )
 
 // meter counts what the connections of one measurement did. Their goroutines add to it; the main goroutine turns
@@ -62,15 +61,9 @@ func processCPU(pid int) (seconds float64, rss int64) {
 	if pid == 0 {
 		return 0, 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	seconds, resident, err := proc.Usage(pid)
 	must(err)
-	// The fields are counted from behind the command's name, which may hold blanks.
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	pages, _ := strconv.ParseInt(fields[21], 10, 64)
-	const ticksPerSecond = 100 // USER_HZ, the same on every Linux that Go runs on
-	return (user + system) / ticksPerSecond, pages * int64(os.Getpagesize()) / 1e6
+	return seconds, int64(resident)
 }
 
 // latencies collects durations in nanoseconds.

@@ -16,12 +16,12 @@ import (
 )
 
 // tools are the paths of the programs that take part.
-type tools struct{ kblast, kroof, startup, kbroker string }
+type tools struct{ kblast, kroof, startup, kgroup, kbroker string }
 
 // buildTools builds what is not given into dir.
 func buildTools(ctx context.Context, root, dir, kbrokerBinary string, only []contender) (tools, error) {
-	t := tools{kblast: filepath.Join(dir, "kblast"), kroof: filepath.Join(dir, "kroof"), startup: filepath.Join(dir, "startup")}
-	packages := []string{"./integration/bench/kblast", "./integration/bench/kroof", "./integration/bench/startup"}
+	t := tools{kblast: filepath.Join(dir, "kblast"), kroof: filepath.Join(dir, "kroof"), startup: filepath.Join(dir, "startup"), kgroup: filepath.Join(dir, "kgroup")}
+	packages := []string{"./integration/bench/kblast", "./integration/bench/kroof", "./integration/bench/startup", "./integration/bench/kgroup"}
 	if slices.Contains(only, kbroker) {
 		t.kbroker = kbrokerBinary
 		if kbrokerBinary == "" {
@@ -50,7 +50,7 @@ type bench struct {
 // topic is deleted after its measurement.
 func (b *bench) run(ctx context.Context, rows []row) error {
 	for _, d := range []durability{pageCache, synced} {
-		these := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.durability != d || r.starts })
+		these := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.durability != d || r.starts || r.fresh })
 		if len(these) == 0 {
 			continue
 		}
@@ -59,8 +59,40 @@ func (b *bench) run(ctx context.Context, rows []row) error {
 		}
 	}
 	for _, r := range rows {
-		if r.starts {
-			return b.runStarts(ctx, r)
+		var err error
+		switch {
+		case r.fresh:
+			err = b.runFresh(ctx, r)
+		case r.starts:
+			err = b.runStarts(ctx, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runFresh measures a row once on each contender that takes part, each alone and on a data directory of its own.
+func (b *bench) runFresh(ctx context.Context, r row) error {
+	for _, c := range b.only {
+		if !r.by(c) {
+			continue
+		}
+		s, err := b.start(ctx, c, r.durability, freePort(b.port))
+		if err != nil {
+			return err
+		}
+		before := readCPU([]int{s.pid})
+		out, err := output(ctx, slices.Concat([]string{b.kgroup, "-addr", s.addr, "-pid", strconv.Itoa(s.pid)}, r.measure))
+		if err == nil {
+			b.keep(sample{Row: r.name, Contender: c, Round: 1, Others: readCPU([]int{s.pid}).others(before), Values: parseOutput(out)}, out)
+		} else {
+			err = fmt.Errorf("%s on %s: %w\nThe end of its output:\n%s", r.name, c, err, s.log())
+		}
+		s.stop()
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -87,6 +119,9 @@ func (b *bench) runRows(ctx context.Context, d durability, rows []row) error {
 		for _, r := range rows {
 			for i := range servers {
 				s := servers[(i+round)%len(servers)]
+				if !r.by(s.contender) {
+					continue
+				}
 				if err := b.measure(ctx, r, s, servers, round); err != nil {
 					return fmt.Errorf("%s on %s (%s), round %d: %w\nThe end of its output:\n%s", r.name, s.contender, d, round, err, s.log())
 				}
@@ -123,6 +158,9 @@ func (b *bench) warmKafka(ctx context.Context, servers []*server, rows []row) er
 		}
 		for start := time.Now(); time.Since(start) < b.kafkaWarmup; {
 			for _, r := range rows {
+				if r.groups {
+					continue // its first round is warm-up enough
+				}
 				if err := b.measure(ctx, r, s, servers, 0); err != nil {
 					return fmt.Errorf("warm up Kafka with %s: %w", r.name, err)
 				}
@@ -137,6 +175,9 @@ func (b *bench) measure(ctx context.Context, r row, s *server, servers []*server
 	topic := fmt.Sprintf("%s-%d", r.name, time.Now().UnixNano())
 	common := []string{"-addr", s.addr, "-topic", topic, "-pid", strconv.Itoa(s.pid)}
 	defer func() {
+		if r.groups { // kgroup deletes its topic
+			return
+		}
 		_, deleteErr := b.blast(context.WithoutCancel(ctx), slices.Concat(common, []string{"-mode", "delete"}))
 		if err == nil {
 			err = deleteErr
@@ -154,6 +195,9 @@ func (b *bench) measure(ctx context.Context, r row, s *server, servers []*server
 	}
 	warmMemory(r.writesMB)
 	create := []string{"-create"}
+	if r.groups {
+		create = nil
+	}
 	if r.prepare != nil {
 		if _, err := b.blast(ctx, slices.Concat(common, create, r.prepare)); err != nil {
 			return err
@@ -161,7 +205,7 @@ func (b *bench) measure(ctx context.Context, r row, s *server, servers []*server
 		create = nil
 	}
 	before := readCPU(pids)
-	out, err := b.blast(ctx, slices.Concat(common, create, r.measure))
+	out, err := b.load(ctx, r, slices.Concat(common, create, r.measure))
 	if err != nil {
 		return err
 	}
@@ -178,7 +222,15 @@ func (b *bench) keep(x sample, out string) {
 }
 
 // blastPatience bounds one run of kblast, which bounds itself to much less.
-const blastPatience = 2 * time.Minute
+const blastPatience = 4 * time.Minute
+
+// load runs the load generator of a row.
+func (b *bench) load(ctx context.Context, r row, flags []string) (string, error) {
+	if r.groups {
+		return output(ctx, append([]string{b.kgroup}, flags...))
+	}
+	return b.blast(ctx, flags)
+}
 
 func (b *bench) blast(ctx context.Context, flags []string) (string, error) {
 	command := append([]string{b.kblast}, flags...)

@@ -18,11 +18,15 @@ const kafkaHeap = "1G"
 // and which do better when the system sizes them, and for the delay after which a deleted topic frees its space.
 func kafkaProperties(d durability) []string {
 	p := []string{"socket.send.buffer.bytes=-1", "socket.receive.buffer.bytes=-1", "log.segment.delete.delay.ms=1000"}
+	p = append(p, groupTimers...)
 	if d == synced {
 		p = append(p, "log.flush.interval.messages=1")
 	}
 	return p
 }
+
+// groupTimers turns off the delays by which a coordinator waits for more members: its work is to be measured.
+var groupTimers = []string{"group.initial.rebalance.delay.ms=0", "group.consumer.assignment.interval.ms=0"}
 
 func startKafka(ctx context.Context, dir string, port int, d durability) (*server, error) {
 	jars, err := kafkapeer.Install(ctx)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kbroker/kbroker/integration/bench/proc"
 )
 
 // cpuClock is the CPU time of the whole machine and of what belongs to the benchmark, at one moment.
@@ -31,7 +33,7 @@ func readCPU(pids []int) cpuClock {
 			continue
 		}
 		n, _ := strconv.ParseFloat(f, 64)
-		c.busy += n / ticksPerSecond
+		c.busy += n / proc.TicksPerSecond
 	}
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var r syscall.Rusage
@@ -39,22 +41,10 @@ func readCPU(pids []int) cpuClock {
 		c.own += float64(r.Utime.Nano()+r.Stime.Nano()) / 1e9
 	}
 	for _, pid := range pids {
-		c.own += processCPU(pid)
+		seconds, _, _ := proc.Usage(pid)
+		c.own += seconds
 	}
 	return c
-}
-
-const ticksPerSecond = 100 // USER_HZ, the same on every Linux that Go runs on
-
-func processCPU(pid int) float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / ticksPerSecond
 }
 
 // others is how many cores were used on average, since the earlier reading, by what is not part of the benchmark. The

@@ -21,11 +21,16 @@ type row struct {
 	durability  durability
 	partitions  int
 	starts      bool     // measured by the command startup, not by kblast
+	groups      bool     // measured by the command kgroup, which the limit server does not understand
+	fresh       bool     // measured once, on brokers of its own
 	prepare     []string // kblast's flags to fill the topic; nil if it stays empty
 	measure     []string // the measuring command's flags
 	writesMB    int      // about what is written, at most: so much memory is warmed before
 	metrics     []metric
 }
+
+// by reports whether a contender takes part in the row.
+func (r row) by(c contender) bool { return c != limit || !r.groups }
 
 // metric is one figure of a row.
 type metric struct {
@@ -100,7 +105,7 @@ func rows(s size) []row {
 			r.measure = append(r.measure, "-maxmb", fmt.Sprint(r.writesMB))
 		}
 	}
-	return all
+	return append(all, groupRows(s)...)
 }
 
 // fetchRow reads what was just written, once per connection and again and again, each from a partition of its own.
@@ -155,5 +160,47 @@ func startRow(s size) row {
 			{key: "startup.idle_cpu_pct", title: "idle CPU, % of a core", lowerIsBetter: true, floor: most(0.5)},
 			{key: "startup.exit_ms", title: "SIGTERM to exit, ms", lowerIsBetter: true},
 		},
+	}
+}
+
+// groupRows is what a broker does for consumer groups, and for partitions that nobody uses.
+func groupRows(s size) []row {
+	twice, half := floor{kafkaRatio: 2}, floor{kafkaRatio: 0.5}
+	members := fmt.Sprint(max(20, int(1000*s)))
+	phases := func(protocol string, names ...string) (all []metric) {
+		for _, name := range names {
+			key := protocol + "_" + name
+			all = append(all,
+				metric{key: key + ".ms", title: name + ", ms", lowerIsBetter: true, floor: half},
+				metric{key: key + ".broker_cpu_ms", title: name + ", broker CPU-ms", lowerIsBetter: true, floor: half})
+		}
+		return all
+	}
+	return []row{
+		{name: "groupclassic", title: "classic group of " + members + " members", durability: pageCache, groups: true,
+			measure: []string{"-mode", "classic", "-members", members}, metrics: phases("classic", "form", "leave", "join")},
+		{name: "groupconsumer", title: "KIP-848 group of " + members + " members", durability: pageCache, groups: true,
+			measure: []string{"-mode", "consumer", "-members", members}, metrics: phases("consumer", "form", "leave", "join")},
+		commitRow(s, "commits", pageCache, twice),
+		commitRow(s, "syncedcommits", synced, twice),
+		{name: "partitions", title: "10,000 idle partitions", durability: pageCache, groups: true, fresh: true,
+			measure: []string{"-mode", "partitions", "-count", fmt.Sprint(max(1000, int(10000*s))), "-idle", s.seconds(10)},
+			metrics: []metric{
+				{key: "partitions.create_ms", title: "creation, ms", lowerIsBetter: true, floor: half},
+				{key: "partitions.idle_rss_MB", title: "idle RSS, MB", lowerIsBetter: true, floor: floor{absolute: 157, kafkaRatio: 0.5}}, // 150 MiB
+				{key: "partitions.idle_cpu_pct", title: "idle CPU, % of a core", lowerIsBetter: true, floor: floor{absolute: 1, kafkaRatio: 0.5}},
+			}},
+	}
+}
+
+func commitRow(s size, name string, d durability, rate floor) row {
+	return row{
+		name: name, title: "offset commits of 10 partitions, depth 4, 16 connections", durability: d, groups: true,
+		measure: []string{"-mode", "commit", "-conns", "16", "-depth", "4", "-parts", "10", "-warm", s.seconds(1), "-d", s.seconds(4)},
+		metrics: []metric{
+			{key: "commit.req/s", title: "requests/s", floor: rate},
+			{key: "commit.broker_cpu_us/req", title: "broker CPU-µs/request", lowerIsBetter: true, floor: floor{kafkaRatio: 0.5}},
+			{key: "commit.us_p50", title: "p50, µs", lowerIsBetter: true, floor: floor{kafkaRatio: 0.5}},
+			{key: "commit.us_p99", title: "p99, µs", lowerIsBetter: true, floor: floor{kafkaRatio: 1}}},
 	}
 }

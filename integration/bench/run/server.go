@@ -56,8 +56,12 @@ func kbrokerCommand(binary, dir, addr string, d durability) []string {
 	if d == synced {
 		setting = "fsync"
 	}
-	return []string{binary, "start", "--listen", addr, "--data", dir, "-o", "kbroker.durability=" + setting,
+	command := []string{binary, "start", "--listen", addr, "--data", dir, "-o", "kbroker.durability=" + setting,
 		"-o", "kbroker.http.listeners=", "-o", "log.segment.delete.delay.ms=1000"}
+	for _, s := range groupTimers {
+		command = append(command, "-o", s)
+	}
+	return command
 }
 
 // startProcess runs a command that serves on addr and waits until it accepts connections.

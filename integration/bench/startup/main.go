@@ -16,12 +16,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kbroker/kbroker/integration/bench/proc"
 )
 
 // patience bounds every wait for the broker.
@@ -103,10 +102,10 @@ func run(addr string, idle time.Duration, command []string) (r result, err error
 	}
 	r.produce = since(start)
 	time.Sleep(idle / 2)
-	before, from := threadsCPU(cmd.Process.Pid), time.Now()
+	before, from := proc.ThreadsCPU(cmd.Process.Pid), time.Now()
 	time.Sleep(idle / 2)
-	r.idlePercent = (threadsCPU(cmd.Process.Pid) - before).Seconds() * 100 / time.Since(from).Seconds()
-	r.idleMB = residentMB(cmd.Process.Pid)
+	r.idlePercent = (proc.ThreadsCPU(cmd.Process.Pid) - before).Seconds() * 100 / time.Since(from).Seconds()
+	_, r.idleMB, _ = proc.Usage(cmd.Process.Pid)
 	b.close()
 	stop := time.Now()
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -116,31 +115,4 @@ func run(addr string, idle time.Duration, command []string) (r result, err error
 	exited = true
 	r.exit = since(stop)
 	return r, nil
-}
-
-// residentMB returns VmRSS.
-func residentMB(pid int) float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); f[0] == "VmRSS:" {
-			kib, _ := strconv.ParseFloat(f[1], 64)
-			return kib * 1024 / 1e6
-		}
-	}
-	return 0
-}
-
-// threadsCPU adds up the CPU time of a process's threads from schedstat, which counts nanoseconds where
-// /proc/PID/stat counts hundredths of a second. Threads that ended are not in it: good enough for an idle process.
-func threadsCPU(pid int) time.Duration {
-	var sum time.Duration
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	for _, f := range files {
-		b, _ := os.ReadFile(f)
-		if fields := strings.Fields(string(b)); len(fields) > 0 {
-			n, _ := strconv.ParseInt(fields[0], 10, 64)
-			sum += time.Duration(n)
-		}
-	}
-	return sum
 }
