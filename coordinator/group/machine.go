@@ -6,6 +6,7 @@
 package group
 
 import (
+	"io"
 	"time"
 
 	"github.com/kbroker/kbroker/coordinator"
@@ -21,6 +22,8 @@ type Machine struct {
 	image  func() *metadata.Image // the cluster's topics as of now
 	groups map[string]*Group
 	timers timers
+	// entropy is what random member ids are made of: crypto/rand if nil, something repeatable in tests.
+	entropy io.Reader
 }
 
 // Group is one group id.
@@ -47,6 +50,8 @@ type membership interface {
 	subscribes(topic string) bool
 	// empty reports whether there are no members, and since when (rule 8.4.13).
 	empty() (since time.Time, ok bool)
+	// loaded is called once, when the group's records have been replayed: sessions start here, in full (rule 8.3.13).
+	loaded(now time.Time, e *coordinator.Effects)
 	// tombstones wants the protocol's records deleted, for the end of the group.
 	tombstones(e *coordinator.Effects)
 	// unload answers what is parked with err.

@@ -1,0 +1,122 @@
+package group
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/coordinator"
+)
+
+const (
+	groupMetadataType = 2 // the key's type (rule 8.6.1)
+	// groupMetadataVersion is what Kafka 4.3.1 writes, and every tool reads (rule 8.6.2).
+	groupMetadataVersion = 3
+	// newestGroupMetadata is the newest version that is read: flexible, and otherwise the same.
+	newestGroupMetadata = 4
+)
+
+func groupMetadataKey(id string) []byte {
+	return (&kmsg.GroupMetadataKey{Version: groupMetadataType, Group: id}).AppendTo(nil)
+}
+
+// recordEmpty writes the record of a group that has just been made.
+func (g *classicGroup) recordEmpty(e *coordinator.Effects) {
+	v := kmsg.NewGroupMetadataValue()
+	v.Version, v.CurrentStateTimestamp = groupMetadataVersion, g.since.UnixMilli()
+	e.Append(groupMetadataKey(g.id), v.AppendTo(nil))
+}
+
+// record writes the group's durable part (rule 8.3.13).
+func (g *classicGroup) record(e *coordinator.Effects) {
+	v := kmsg.NewGroupMetadataValue()
+	v.Version, v.ProtocolType, v.Generation, v.Protocol = groupMetadataVersion, g.typ, g.generation, g.protocol
+	v.CurrentStateTimestamp = g.since.UnixMilli()
+	if g.leader != "" {
+		v.Leader = &g.leader
+	}
+	size := 64 + len(g.id)
+	for m := range g.all {
+		row := kmsg.NewGroupMetadataValueMember()
+		row.MemberID, row.InstanceID, row.ClientID, row.ClientHost = m.id, m.instanceID, m.clientID, m.clientHost
+		row.RebalanceTimeoutMillis = int32(m.rebalanceTimeout.Milliseconds())
+		row.SessionTimeoutMillis = int32(m.sessionTimeout.Milliseconds())
+		row.Subscription, row.Assignment = m.metadata(*g.protocol), m.assignment
+		v.Members = append(v.Members, row)
+		size += m.size()
+	}
+	e.Append(groupMetadataKey(g.id), v.AppendTo(make([]byte, 0, size)))
+}
+
+// replayGroupMetadata applies a record of key type 2. While the machine is being loaded it says what the group is. Later
+// it is one that the group itself has decided, and holds already.
+func (m *Machine) replayGroupMetadata(id string, value []byte, loading bool) error {
+	g := m.groups[id]
+	if value == nil {
+		if g != nil {
+			if classic, ok := g.members.(*classicGroup); ok {
+				classic.stopTimers()
+				g.members = nil
+			}
+		}
+		return nil
+	}
+	if !loading {
+		return nil
+	}
+	members, err := m.readClassic(id, value)
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		g = &Group{ID: id}
+		m.groups[id] = g
+	}
+	g.members = members
+	return nil
+}
+
+// readClassic makes a group of its record. It is Stable if it has members, whatever it was when its coordinator stopped.
+func (m *Machine) readClassic(id string, value []byte) (*classicGroup, error) {
+	v := kmsg.NewGroupMetadataValue()
+	if err := v.ReadFrom(value); err != nil {
+		return nil, fmt.Errorf("group %q: its metadata record: %w", id, err)
+	}
+	if v.Version < 0 || v.Version > newestGroupMetadata {
+		return nil, fmt.Errorf("group %q: its metadata record has version %d, and this release reads up to %d", id, v.Version, newestGroupMetadata)
+	}
+	g := m.newClassicGroup(id, time.Time{})
+	if v.CurrentStateTimestamp >= 0 {
+		g.since = time.UnixMilli(v.CurrentStateTimestamp)
+	}
+	g.generation, g.typ, g.protocol = v.Generation, v.ProtocolType, v.Protocol
+	if len(v.Members) > 0 && g.protocol == nil {
+		g.protocol = new(string)
+	}
+	for i := range v.Members {
+		g.adopt(readMember(&v.Members[i], *g.protocol))
+	}
+	if g.len() > 0 {
+		g.status = classicStable
+	}
+	if v.Leader != nil && g.byID[*v.Leader] != nil {
+		g.leader = *v.Leader
+	}
+	return g, nil
+}
+
+// readMember makes a member of its part of a record. Of what it offered only the selected protocol was kept.
+func readMember(row *kmsg.GroupMetadataValueMember, selected string) *classicMember {
+	m := &classicMember{
+		id: row.MemberID, instanceID: row.InstanceID, clientID: row.ClientID, clientHost: row.ClientHost,
+		sessionTimeout: millis(row.SessionTimeoutMillis), rebalanceTimeout: millis(row.RebalanceTimeoutMillis),
+		protocols:  []protocol{{selected, bytes.Clone(row.Subscription)}},
+		assignment: bytes.Clone(row.Assignment),
+	}
+	if row.RebalanceTimeoutMillis < 0 {
+		m.rebalanceTimeout = m.sessionTimeout
+	}
+	return m
+}
