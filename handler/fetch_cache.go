@@ -16,6 +16,8 @@ type fetchSessions struct {
 	mu   sync.Mutex // guards what follows
 	byID map[int32]*fetchSession
 	rows int // of all of them
+	// evictions counts the sessions that lost their slot to another.
+	evictions int64
 }
 
 // maxSessionRows bounds the partitions of all sessions together, each of which takes some 300 bytes for as long as its
@@ -146,6 +148,7 @@ func (c *fetchSessions) roomLocked(s *fetchSession, slots int, age time.Duration
 		victim = least
 	}
 	c.removeLocked(victim)
+	c.evictions++
 	return victim, true
 }
 

@@ -16,7 +16,9 @@ func (r *fetchReply) Append(out *wire.Out) {
 	var hints leaderHints
 	e.int32(0) // throttle_time_ms
 	if r.q.version >= 7 {
-		e.int16(code(r.err))
+		n := code(r.err)
+		r.svc.metrics.answered(keyFetch, n, 1)
+		e.int16(n)
 		if r.err == nil {
 			e.int32(r.session.id)
 		} else {
@@ -89,7 +91,9 @@ func (r *fetchReply) appendTopic(e *encoder, i int, hints *leaderHints) int {
 func (r *fetchReply) appendRow(e *encoder, x *rowResult, hints *leaderHints) {
 	v := r.q.version
 	e.int32(x.row.partition)
-	e.int16(r.svc.fetchCode(x.Err))
+	n := r.svc.fetchCode(x.Err)
+	r.svc.metrics.answered(keyFetch, n, 1)
+	e.int16(n)
 	e.int64(x.HighWatermark)
 	e.int64(x.LastStableOffset)
 	if v >= 5 {
@@ -113,6 +117,11 @@ func (r *fetchReply) appendRow(e *encoder, x *rowResult, hints *leaderHints) {
 	e.array(int(x.Records.N))
 	if x.Records.N > 0 {
 		e.out.Section(wire.Section{File: x.Records.File, Off: x.Records.Off, N: x.Records.N, Pin: x.Records.Pin()})
+		if r.q.replicaID < 0 {
+			x.row.p.Traffic().Add(replica.BytesOut, x.Records.N)
+		} else {
+			x.row.p.Traffic().Add(replica.ReplicationOut, x.Records.N)
+		}
 		x.Records = log.Slice{}
 	}
 	switch {

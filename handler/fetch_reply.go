@@ -144,6 +144,7 @@ func (r *fetchReply) finish() {
 	for i := range r.results {
 		x := &r.results[i]
 		row := x.row
+		x.fetched()
 		failed := x.Err != nil
 		x.include = r.full || x.Records.N > 0 || failed || x.Diverged || x.HighWatermark != row.sentHW || x.LogStartOffset != row.sentStart
 		if s.rows == nil {

@@ -47,6 +47,7 @@ type produceRow struct {
 	staged   bool // append is in the log's queue or, as a duplicate, needs nothing but its acknowledgement
 	awaiting bool // ack is with the partition
 	err      error
+	size     int   // of the batch as it was sent, in bytes
 	logStart int64 // of an error that carries it (rule 6.1.9)
 }
 
@@ -91,6 +92,7 @@ func (c *connection) startProduce(h *wire.Header, body []byte) (wire.Reply, erro
 			row := &r.rows[next]
 			row.index = cur.int32()
 			batch := cur.bytes()
+			row.size = len(batch)
 			cur.tags(nil)
 			switch {
 			case refused != nil:
@@ -246,9 +248,6 @@ func (c *connection) produceRow(r *produceReply, t *produceTopic, row *produceRo
 	}
 	row.staged = true
 	c.stage(row.p)
-	if !row.append.Duplicate {
-		c.svc.metrics.produced(&res.Info)
-	}
 	if c.copied > maxCopied {
 		c.write()
 	}

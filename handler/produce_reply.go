@@ -54,11 +54,11 @@ func (r *produceReply) reset(c *connection, h *wire.Header, topics, rows, names 
 func (r *produceReply) await() {
 	for i := range r.rows {
 		row := &r.rows[i]
-		if !row.staged {
-			continue
-		}
-		if row.append.Err != nil {
+		if row.staged && row.append.Err != nil {
 			row.err = row.append.Err
+		}
+		row.produced()
+		if !row.staged || row.err != nil {
 			continue
 		}
 		if r.acks == 0 {
@@ -177,7 +177,9 @@ func (r *produceReply) appendRow(e *encoder, t *produceTopic, row *produceRow, h
 		base, appendTime, logStart = row.append.BaseOffset, row.append.AppendTime, row.append.LogStartOffset
 	}
 	e.int32(row.index)
-	e.int16(r.svc.produceCode(err, r.version))
+	n := r.svc.produceCode(err, r.version)
+	r.svc.metrics.answered(keyProduce, n, 1)
+	e.int16(n)
 	e.int64(base)
 	e.int64(appendTime)
 	if r.version >= 5 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,7 +35,8 @@ const (
 // Service serves the table of APIs on every connection.
 type Service struct {
 	deps  *Deps
-	table []*API // by key; nil where nothing is served
+	table []*API      // by key; nil where nothing is served
+	codes []*codePlan // by key: where the error codes of its answers lie; nil where there are none
 	// lane lets one large request be decoded at a time, so that decoding has a bounded cost in memory.
 	lane     chan struct{}
 	produce  producePool
@@ -46,9 +48,12 @@ type Service struct {
 // NewService makes a service of the table that d allows.
 func NewService(d *Deps) *Service {
 	s := &Service{deps: d, lane: make(chan struct{}, 1), sessions: newFetchSessions(d)}
-	s.table = make([]*API, kmsg.MaxKey+1)
+	s.table, s.codes = make([]*API, kmsg.MaxKey+1), make([]*codePlan, kmsg.MaxKey+1)
 	for _, a := range Table(d) {
 		s.table[a.Key] = &a
+		if a.Key != keyProduce && a.Key != keyFetch { // they count for themselves
+			s.codes[a.Key] = planCodes(reflect.TypeOf(kmsg.ResponseForKey(a.Key)))
+		}
 	}
 	return s
 }
@@ -119,9 +124,10 @@ func (c *connection) Start(h *wire.Header, body []byte) (wire.Reply, error) {
 	if api == nil {
 		return nil, fmt.Errorf("API key %d is not served", h.Key) // rule 1.2.5
 	}
-	c.svc.metrics.request(h.Key)
+	c.svc.metrics.request(h.Key, h.Version)
 	if h.Version < api.Min || h.Version > api.Max {
 		if h.Key == keyApiVersions {
+			c.svc.metrics.answered(h.Key, kerr.UnsupportedVersion.Code, 1)
 			return ready{tooNewAPIVersions()}, nil
 		}
 		return nil, fmt.Errorf("version %d of API key %d is not served", h.Version, h.Key) // rule 1.2.4
@@ -151,6 +157,7 @@ func (c *connection) startOther(api *API, h *wire.Header, body []byte) (wire.Rep
 		return nil, fmt.Errorf("API key %d version %d: refused", h.Key, h.Version)
 	}
 	resp.SetVersion(h.Version)
+	c.svc.countCodes(resp)
 	return ready{resp}, nil
 }
 

@@ -30,6 +30,8 @@ type Manager struct {
 	mu     sync.RWMutex // guards what follows; taken before a Partition's mutex
 	topics map[string]*topic
 	ids    map[metadata.UUID]*topic
+	// retired is the traffic of partitions that are gone.
+	retired TrafficSum
 }
 
 // topic is the partitions of one topic here; the index is the partition's, nil where this node has no replica.
@@ -177,6 +179,13 @@ func (m *Manager) remove(t *metadata.Topic) {
 	delete(m.ids, t.ID)
 	if m.topics[t.Name] == gone {
 		delete(m.topics, t.Name)
+	}
+	if gone != nil {
+		for _, p := range gone.partitions {
+			if p != nil {
+				p.traffic.AddTo(&m.retired)
+			}
+		}
 	}
 	m.mu.Unlock()
 	if gone == nil {

@@ -23,6 +23,7 @@ type Partition struct {
 	log      *log.Log
 	settings atomic.Pointer[Settings]
 	role     atomic.Pointer[role] // what an append needs, without mu
+	traffic  Traffic
 
 	// highWatermark is state.highWatermark, readable without mu.
 	highWatermark atomic.Int64

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxBatch bounds the requests that are started between two flushes, and so the replies held back by them.
@@ -26,6 +27,8 @@ type conn struct {
 	sock    socket
 	session Session
 	ip      string
+	// listener is the name of the one that accepted the connection.
+	listener string
 
 	// in holds the unread bytes in.b[r:w]. It is nil while an idle connection waits.
 	in    *buffer
@@ -37,6 +40,7 @@ type conn struct {
 	batch   []pending   // replies of the requests started since the last respond
 	dirty   bool        // requests were started since the last Flush
 	biggest int         // the largest frame this peer has sent whole: as much is allocated for it at once
+	arrived time.Time   // when the last read returned
 	owed    int         // bytes of a large frame until its arrival counts as progress
 
 	queue queue
@@ -54,9 +58,11 @@ type conn struct {
 
 // pending is a reply and what its header needs.
 type pending struct {
-	reply  Reply
-	header replyHeader
-	size   int // Reply.Size
+	reply   Reply
+	header  replyHeader
+	size    int // Reply.Size
+	key     int16
+	arrived time.Time
 }
 
 // serve reads requests until the connection ends, then releases everything it holds. It is the reader goroutine.
@@ -145,7 +151,7 @@ func (c *conn) start(frame []byte) error {
 	c.dirty = true
 	reply, err := c.session.Start(&c.header, body)
 	if reply != nil {
-		c.batch = append(c.batch, pending{reply, headerOf(&c.header), reply.Size()})
+		c.batch = append(c.batch, pending{reply, headerOf(&c.header), reply.Size(), c.header.Key, c.arrived})
 	}
 	return err
 }
@@ -167,9 +173,11 @@ func (c *conn) flush() error {
 // respond writes the replies that are complete and first in line, and leaves the rest to the writer.
 func (c *conn) respond() error {
 	q := &c.queue
+	now := time.Now() // of all replies that are complete here: they were flushed together
 	for i, p := range c.batch {
 		c.batch[i] = pending{}
 		if q.idle() && p.reply.Done() {
+			c.srv.stats.answered(&p, now)
 			q.encode(p)
 			if q.out.size() < maxEncoded {
 				continue
@@ -281,6 +289,7 @@ func (c *conn) readLarge(n int) ([]byte, error) {
 		}
 		got += m
 	}
+	c.arrived = time.Now()
 	c.biggest = max(c.biggest, n)
 	return g.buf.b[:n], nil
 }
@@ -303,6 +312,7 @@ func (c *conn) fill() error {
 		return errClosed
 	}
 	c.w += n
+	c.arrived = time.Now()
 	// A filled buffer means a busy peer.
 	c.large = c.w == len(c.in.b)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // The replies of one connection that wait are bounded by number and by the memory that they hold (Reply.Size): beyond it
@@ -96,6 +97,7 @@ func (q *queue) run(done chan struct{}) {
 			return
 		default:
 		}
+		q.c.srv.stats.answered(&p, time.Now())
 		q.encode(p)
 		if q.out.size() >= maxEncoded && q.write() != nil {
 			q.abandon()

@@ -43,6 +43,8 @@ type Stats struct {
 	Stalled   atomic.Int64 // connections closed by the janitor
 	BytesIn   atomic.Int64
 	BytesOut  atomic.Int64
+
+	latencies latencies
 }
 
 // NewServer makes a server. It starts nothing but the janitor, which Close stops.
@@ -149,7 +151,7 @@ func (s *Server) waitForRoom() bool {
 // admit starts the reader of a new connection, or closes it when its address has too many (rule 1.6.3).
 func (s *Server) admit(nc net.Conn, name string) {
 	s.stats.Accepted.Add(1)
-	c := &conn{srv: s, nc: nc, ip: hostOf(nc.RemoteAddr()), stop: make(chan struct{})}
+	c := &conn{srv: s, nc: nc, listener: name, ip: hostOf(nc.RemoteAddr()), stop: make(chan struct{})}
 	c.queue.c = c
 	c.queue.changed = make(chan struct{}, 1)
 	s.mu.Lock()

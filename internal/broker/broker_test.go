@@ -133,7 +133,7 @@ func TestFailedSync(t *testing.T) {
 		}
 		parked <- resp.Topics[0].Partitions[0].ErrorCode
 	}()
-	for b.service.Metrics().Requests(1) == 0 {
+	for b.service.Metrics().Started(1) == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	fsys.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*.log", Err: syscall.EIO})

@@ -8,10 +8,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // httpServer answers health, metrics and, on loopback, profiles (kbroker.http.listeners). It is up before logs are
@@ -32,25 +28,18 @@ func (b *Broker) bindHTTP() error {
 		return nil
 	}
 	b.http = &httpServer{b: b}
-	registry := b.registry()
+	metrics := b.newMetricsHandler()
 	for _, a := range addresses {
 		l, err := b.o.Listen("tcp", a)
 		if err != nil {
 			return &PortError{Setting: "kbroker.http.listeners (empty turns it off)", Address: a, Err: err}
 		}
-		s := &http.Server{Handler: b.http.routes(registry, isLoopback(l.Addr())), ReadHeaderTimeout: httpTimeout, IdleTimeout: httpTimeout,
+		s := &http.Server{Handler: b.http.routes(metrics, isLoopback(l.Addr())), ReadHeaderTimeout: httpTimeout, IdleTimeout: httpTimeout,
 			ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelWarn)}
 		b.http.listeners, b.http.servers = append(b.http.listeners, l), append(b.http.servers, s)
 		go s.Serve(l) //nolint:errcheck // it ends when close closes it
 	}
 	return nil
-}
-
-// registry collects the node's metrics with those of the Go runtime and the process.
-func (b *Broker) registry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{b: b})
-	return r
 }
 
 func isLoopback(a net.Addr) bool {
@@ -69,12 +58,12 @@ func (s *httpServer) close() {
 	}
 }
 
-func (s *httpServer) routes(r *prometheus.Registry, profiles bool) http.Handler {
+func (s *httpServer) routes(metrics http.Handler, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /healthz", s.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", metrics)
 	if profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -1,93 +1,136 @@
 package broker
 
 import (
-	"strconv"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/kbroker/kbroker/replica"
+	"github.com/kbroker/kbroker/internal/exposition"
 )
 
-// collector reads the counters that the packages keep as atomics. There are no metric vectors on the hot path.
-type collector struct{ b *Broker }
-
-// maxPartitionSeries bounds the partitions that get series of their own; beyond it they are left out, and
-// kbroker_partition_series_omitted says so.
-const maxPartitionSeries = 2000
-
-var (
-	descRequests   = prometheus.NewDesc("kbroker_requests_total", "Requests started, by API.", []string{"api"}, nil)
-	descMessagesIn = prometheus.NewDesc("kbroker_messages_in_total", "Records appended by clients.", nil, nil)
-	descBytesIn    = prometheus.NewDesc("kbroker_bytes_in_total", "Bytes of record batches appended by clients.", nil, nil)
-	descNetwork    = prometheus.NewDesc("kbroker_network_bytes_total", "Bytes moved on client connections.", []string{"direction"}, nil)
-	descConns      = prometheus.NewDesc("kbroker_connections", "Open client connections.", nil, nil)
-	descAccepted   = prometheus.NewDesc("kbroker_connections_accepted_total", "Client connections accepted.", nil, nil)
-	descRefused    = prometheus.NewDesc("kbroker_connections_refused_total", "Client connections closed at once for a limit.", nil, nil)
-	descMalformed  = prometheus.NewDesc("kbroker_connections_malformed_total", "Client connections closed for what they sent.", nil, nil)
-	descStalled    = prometheus.NewDesc("kbroker_connections_stalled_total", "Client connections closed for standing still.", nil, nil)
-	descTopics     = prometheus.NewDesc("kbroker_topics", "Topics in the cluster.", nil, nil)
-	descPartitions = prometheus.NewDesc("kbroker_partitions", "Partitions with a replica on this node.", nil, nil)
-	descOffset     = prometheus.NewDesc("kbroker_partition_offset", "Offsets of a partition by kind: start, high_watermark, end, durable.", []string{"topic", "partition", "kind"}, nil)
-	descOmitted    = prometheus.NewDesc("kbroker_partition_series_omitted", "Partitions without series of their own.", nil, nil)
-	descReady      = prometheus.NewDesc("kbroker_ready", "1 while clients are served.", nil, nil)
+// Bounds of a scrape. What has no series of its own is counted by kbroker_series_omitted, and is in all sums.
+const (
+	// maxPartitionSeries bounds the partitions with series of their own, the first by topic name.
+	maxPartitionSeries = 2000
+	// maxTopicSeries bounds the topics with series of their own.
+	maxTopicSeries = 2000
+	// maxScrapes bounds the scrapes at a time: each walks all partitions.
+	maxScrapes = 4
 )
 
-// Describe implements prometheus.Collector.
-func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descMessagesIn, descBytesIn, descNetwork, descConns, descAccepted, descRefused,
-		descMalformed, descStalled, descTopics, descPartitions, descOffset, descOmitted, descReady} {
-		ch <- d
+// metric is one family of /metrics: exactly one of the functions says what its series are. The counters are kept by the
+// packages that count; here they are read.
+type metric struct {
+	exposition.Family
+	// source is what the metric is in the world that its name comes from: an MBean of Kafka's, or a metric of
+	// kafka_exporter; empty for our own.
+	source string
+
+	node      func(s *scrape) float64
+	topic     func(s *scrape, t *topicSample) (v float64, ok bool)
+	partition func(s *scrape, p *partitionSample) (v float64, ok bool)
+	write     func(s *scrape, w *exposition.Writer)
+}
+
+// allMetrics are the families in the order in which they are written.
+func allMetrics() []metric {
+	var all []metric
+	for _, part := range [][]metric{brokerTopicMetrics, replicaMetrics, clusterMetrics, networkMetrics, exporterMetrics, ownMetrics} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// metricsHandler answers /metrics.
+type metricsHandler struct {
+	b       *Broker
+	metrics []metric
+	process http.Handler  // what the Go runtime and the process tell about themselves
+	slots   chan struct{} // capacity maxScrapes
+}
+
+func (b *Broker) newMetricsHandler() *metricsHandler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &metricsHandler{
+		b: b, metrics: allMetrics(), slots: make(chan struct{}, maxScrapes),
+		process: promhttp.HandlerFor(r, promhttp.HandlerOpts{DisableCompression: true}),
 	}
 }
 
-// Collect implements prometheus.Collector.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	count := func(d *prometheus.Desc, v int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	if !c.b.health.now().Ready {
-		gauge(descReady, 0) // what follows is being built
+func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	default:
+		http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
 		return
 	}
-	gauge(descReady, 1)
-	m := c.b.service.Metrics()
-	for key := range int16(kmsg.MaxKey + 1) {
-		if n := m.Requests(key); n > 0 {
-			count(descRequests, n, kmsg.NameForKey(key))
-		}
+	w.Header().Set("Content-Type", exposition.ContentType)
+	out := io.Writer(w)
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Set("Content-Encoding", "gzip")
+		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is one that there is
+		defer z.Close()
+		out = z
 	}
-	count(descMessagesIn, m.MessagesIn.Load())
-	count(descBytesIn, m.BytesIn.Load())
-	s := c.b.server.Stats()
-	count(descNetwork, s.BytesIn.Load(), "in")
-	count(descNetwork, s.BytesOut.Load(), "out")
-	gauge(descConns, float64(c.b.server.Connections()))
-	count(descAccepted, s.Accepted.Load())
-	count(descRefused, s.Refused.Load())
-	count(descMalformed, s.Malformed.Load())
-	count(descStalled, s.Stalled.Load())
-	gauge(descTopics, float64(c.b.metadata.Load().NumTopics()))
-	c.partitions(gauge)
+	if h.write(out) != nil {
+		return // the peer is gone
+	}
+	plain := r.Clone(r.Context())
+	plain.Header = http.Header{} // the same format, whatever else the peer can read
+	h.process.ServeHTTP(&bodyWriter{w, out}, plain)
 }
 
-// partitions exports the offsets of the partitions here, up to maxPartitionSeries of them.
-func (c *collector) partitions(gauge func(*prometheus.Desc, float64, ...string)) {
-	n := 0
-	c.b.replicas.Each(func(p *replica.Partition) bool {
-		if n++; n > maxPartitionSeries {
-			return true
-		}
-		i := strconv.Itoa(int(p.Index))
-		gauge(descOffset, float64(p.Log().StartOffset()), p.Topic, i, "start")
-		gauge(descOffset, float64(p.HighWatermark()), p.Topic, i, "high_watermark")
-		gauge(descOffset, float64(p.Log().End().Offset), p.Topic, i, "end")
-		gauge(descOffset, float64(p.Log().DurableEnd().Offset), p.Topic, i, "durable")
-		return true
-	})
-	gauge(descPartitions, float64(n))
-	gauge(descOmitted, float64(max(0, n-maxPartitionSeries)))
+// bodyWriter sends a body elsewhere than the headers.
+type bodyWriter struct {
+	http.ResponseWriter
+	body io.Writer
 }
+
+func (w *bodyWriter) Header() http.Header            { return http.Header{} } // they are set
+func (w *bodyWriter) WriteHeader(int)                {}
+func (w *bodyWriter) Write(data []byte) (int, error) { return w.body.Write(data) }
+
+// write writes the node's own metrics. While the node does not serve there is one: the others are of what is being built.
+func (h *metricsHandler) write(out io.Writer) error {
+	w := exposition.NewWriter(out)
+	if !h.b.health.now().Ready {
+		w.Begin(&ready)
+		w.Series(0)
+		return w.Flush()
+	}
+	s := newScrape(h.b)
+	for i := range h.metrics {
+		m := &h.metrics[i]
+		w.Begin(&m.Family)
+		switch {
+		case m.node != nil:
+			w.Series(m.node(s))
+		case m.write != nil:
+			m.write(s, w)
+		case m.topic != nil:
+			for i := range s.topics {
+				if v, ok := m.topic(s, &s.topics[i]); ok {
+					w.Series(v, s.topics[i].name)
+				}
+			}
+		default:
+			for i := range s.partitions {
+				p := &s.partitions[i]
+				if v, ok := m.partition(s, p); ok {
+					w.Series(v, p.p.Topic, p.index)
+				}
+			}
+		}
+	}
+	return w.Flush()
+}
+
+// ready is the one that is there before the node serves.
+var ready = exposition.Family{Name: "kbroker_ready", Kind: exposition.Gauge, Help: "1 while clients are served."}

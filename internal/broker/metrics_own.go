@@ -1,0 +1,67 @@
+package broker
+
+import (
+	"github.com/kbroker/kbroker/internal/exposition"
+	"github.com/kbroker/kbroker/log"
+)
+
+// ofDirs is a metric of each data directory. A value that cannot be told is left out.
+func ofDirs(name string, kind exposition.Kind, help string, value func(*log.Dir) (float64, bool)) metric {
+	return metric{
+		Family: exposition.Family{Name: name, Kind: kind, Help: help, Labels: []string{"directory"}},
+		write: func(s *scrape, w *exposition.Writer) {
+			for _, d := range s.b.logs.Dirs() {
+				if v, ok := value(d); ok {
+					w.Series(v, d.Path())
+				}
+			}
+		},
+	}
+}
+
+// connections is a counter of client connections.
+func connections(name, help string, value func(*scrape) int64) metric {
+	return ofNode("kbroker_connections_"+name+"_total", counter, "", help, func(s *scrape) float64 { return float64(value(s)) })
+}
+
+// ownMetrics are what nobody else has a name for.
+var ownMetrics = []metric{
+	{Family: ready, node: func(*scrape) float64 { return 1 }},
+	{
+		Family: exposition.Family{Name: "kbroker_request_seconds", Kind: exposition.Histogram, Labels: []string{"api"},
+			Help: "Time of requests, from the arrival of their last byte until their answer is ready."},
+		write: func(s *scrape, w *exposition.Writer) {
+			bounds := latencyBounds()
+			s.latencies(func(api string, buckets []int64, seconds float64) { w.Buckets(bounds, buckets, seconds, api) })
+		},
+	},
+	{
+		Family: exposition.Family{Name: "kbroker_network_bytes_total", Kind: counter, Labels: []string{"direction"}, Help: "Bytes moved on client connections."},
+		write: func(s *scrape, w *exposition.Writer) {
+			w.Series(float64(s.b.server.Stats().BytesIn.Load()), "in")
+			w.Series(float64(s.b.server.Stats().BytesOut.Load()), "out")
+		},
+	},
+	connections("accepted", "Client connections accepted.", func(s *scrape) int64 { return s.b.server.Stats().Accepted.Load() }),
+	connections("refused", "Client connections closed at once for a limit.", func(s *scrape) int64 { return s.b.server.Stats().Refused.Load() }),
+	connections("malformed", "Client connections closed for what they sent.", func(s *scrape) int64 { return s.b.server.Stats().Malformed.Load() }),
+	connections("stalled", "Client connections closed for standing still.", func(s *scrape) int64 { return s.b.server.Stats().Stalled.Load() }),
+	ofPartitions("kbroker_partition_durable_offset", "", "Offset below which every record is known to be on the disk.",
+		func(p *partitionSample) int64 { return p.p.Log().DurableEnd().Offset }),
+	ofDirs("kbroker_directory_free_bytes", gauge, "Bytes free on the file system of a data directory.", func(d *log.Dir) (float64, bool) {
+		free, _, err := d.Space()
+		return float64(free), err == nil
+	}),
+	ofDirs("kbroker_directory_size_bytes", gauge, "Bytes of the file system of a data directory.", func(d *log.Dir) (float64, bool) {
+		_, total, err := d.Space()
+		return float64(total), err == nil
+	}),
+	ofDirs("kbroker_directory_full", gauge, "1 while a data directory takes no appends for lack of room.", func(d *log.Dir) (float64, bool) {
+		return float64(one(d.State() == log.DirFull)), true
+	}),
+	ofDirs("kbroker_commit_rounds_total", counter, "Rounds in which all that was written to a data directory was made durable.", func(d *log.Dir) (float64, bool) {
+		return float64(d.Counters().CommitRounds), true
+	}),
+	ofNode("kbroker_series_omitted", gauge, "", "Topics and partitions without series of their own: beyond 2,000 of each they are only in the sums.",
+		func(s *scrape) float64 { return float64(s.omitted) }),
+}

@@ -1,0 +1,313 @@
+package broker
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/log/record"
+)
+
+// plainClient sends what it is told on one connection and nothing else: a real client's own requests would have to be
+// predicted too.
+type plainClient struct {
+	t    *testing.T
+	b    *Broker
+	conn net.Conn
+	id   int32
+}
+
+func newPlainClient(t *testing.T, b *Broker) *plainClient {
+	t.Helper()
+	conn, err := net.Dial("tcp", b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return &plainClient{t: t, b: b, conn: conn}
+}
+
+// ask sends a request and returns its answer.
+func (c *plainClient) ask(q kmsg.Request) kmsg.Response {
+	c.t.Helper()
+	c.id++
+	if _, err := c.conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("script")).AppendRequest(nil, q, c.id)); err != nil {
+		c.t.Fatal(err)
+	}
+	var size [4]byte
+	if _, err := io.ReadFull(c.conn, size[:]); err != nil {
+		c.t.Fatal(err)
+	}
+	body := make([]byte, binary.BigEndian.Uint32(size[:]))
+	if _, err := io.ReadFull(c.conn, body); err != nil {
+		c.t.Fatal(err)
+	}
+	resp := q.ResponseKind()
+	resp.SetVersion(q.GetVersion())
+	body = body[4:] // the correlation id
+	if resp.IsFlexible() && q.Key() != 18 {
+		body = body[1:] // no tags
+	}
+	if err := resp.ReadFrom(body); err != nil {
+		c.t.Fatal(err)
+	}
+	return resp
+}
+
+// create makes a topic.
+func (c *plainClient) create(name string, partitions int32, configs ...string) {
+	c.t.Helper()
+	q := kmsg.NewPtrCreateTopicsRequest()
+	q.SetVersion(7)
+	q.TimeoutMillis = 10_000
+	x := kmsg.NewCreateTopicsRequestTopic()
+	x.Topic, x.NumPartitions, x.ReplicationFactor = name, partitions, 1
+	for _, pair := range configs {
+		key, value, _ := strings.Cut(pair, "=")
+		x.Configs = append(x.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: key, Value: &value})
+	}
+	q.Topics = append(q.Topics, x)
+	if code := c.ask(q).(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		c.t.Fatal(kerr.ErrorForCode(code))
+	}
+}
+
+func (c *plainClient) delete(name string) {
+	c.t.Helper()
+	q := kmsg.NewPtrDeleteTopicsRequest()
+	q.SetVersion(5)
+	q.TimeoutMillis, q.TopicNames = 10_000, []string{name}
+	if code := c.ask(q).(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		c.t.Fatal(kerr.ErrorForCode(code))
+	}
+}
+
+// produce writes a batch and expects the error, nil for none.
+func (c *plainClient) produce(topic string, partition int32, batch []byte, want error) {
+	c.t.Helper()
+	q := kmsg.NewPtrProduceRequest()
+	q.SetVersion(9)
+	q.Acks, q.TimeoutMillis = -1, 10_000
+	x, p := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+	x.Topic, p.Partition, p.Records = topic, partition, slices.Clone(batch)
+	x.Partitions = append(x.Partitions, p)
+	q.Topics = append(q.Topics, x)
+	got := kerr.ErrorForCode(c.ask(q).(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode)
+	if got != want {
+		c.t.Fatalf("produce to %s-%d: %v, want %v", topic, partition, got, want)
+	}
+}
+
+// fetch reads the partition from offset, in the session with the epoch, and returns the session.
+func (c *plainClient) fetch(topic string, partition int32, offset int64, session, epoch int32, want error) int32 {
+	c.t.Helper()
+	q := c.b.fetchOne(topic, 0)
+	q.SetVersion(12)
+	q.SessionID, q.SessionEpoch = session, epoch
+	if epoch > 0 {
+		q.Topics = nil
+	} else {
+		q.Topics[0].Partitions[0].Partition, q.Topics[0].Partitions[0].FetchOffset = partition, offset
+	}
+	resp := c.ask(q).(*kmsg.FetchResponse)
+	if epoch <= 0 {
+		if got := kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode); got != want {
+			c.t.Fatalf("fetch from %s-%d: %v, want %v", topic, partition, got, want)
+		}
+	}
+	return resp.SessionID
+}
+
+// scriptBatch is a batch of n records.
+func scriptBatch(t *testing.T, n int, o record.BuilderOptions) []byte {
+	t.Helper()
+	b := record.NewBuilder(record.NewCodecs(), o)
+	now := time.Now().UnixMilli() // of all records: their sizes depend on how far they are apart
+	for range n {
+		b.Append(record.Record{Value: []byte("0123456789"), Timestamp: now})
+	}
+	out, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// unpredictable are the series whose values the script cannot tell, and why.
+var unpredictable = map[string]string{
+	"kafka_broker_info":                                   "the port is any free one",
+	"kbroker_request_seconds":                             "time",
+	"kbroker_commit_rounds_total":                         "checkpoints make rounds of their own, by time",
+	"kafka_log_logflushstats_logflushrateandtimems_count": "as rounds",
+	"kbroker_directory_free_bytes":                        "so much the disk in memory has",
+	"kbroker_directory_size_bytes":                        "as its free bytes",
+}
+
+// TestWorkload: after a script every series has the value that follows from it. testdata/workload.txt has them all, and
+// those that say what moved are computed here besides.
+func TestWorkload(t *testing.T) {
+	b := startTest(t)
+	c := newPlainClient(t, b)
+	c.create("a", 2)
+	c.create("b.c", 1, "max.message.bytes=200", "min.insync.replicas=2")
+	c.create("gone", 1)
+	ten, five, large := scriptBatch(t, 10, record.BuilderOptions{}), scriptBatch(t, 5, record.BuilderOptions{}), scriptBatch(t, 20, record.BuilderOptions{})
+	once := scriptBatch(t, 3, record.BuilderOptions{Producer: &record.Producer{ID: 7, Epoch: 0, BaseSequence: 0}})
+	gap := scriptBatch(t, 1, record.BuilderOptions{Producer: &record.Producer{ID: 7, Epoch: 0, BaseSequence: 9}})
+	for range 3 {
+		c.produce("a", 0, ten, nil)
+	}
+	c.produce("a", 1, once, nil)
+	c.produce("a", 1, once, nil) // a duplicate is answered, and appends nothing
+	c.produce("a", 1, gap, kerr.OutOfOrderSequenceNumber)
+	c.produce("b.c", 0, five, nil)
+	c.produce("b.c", 0, large, kerr.MessageTooLarge)
+	c.produce("none", 0, five, kerr.UnknownTopicOrPartition)
+	c.produce("gone", 0, five, nil)
+	c.fetch("a", 0, 0, 0, -1, nil)
+	c.fetch("a", 0, 10, 0, -1, nil)
+	c.fetch("a", 0, 31, 0, -1, kerr.OffsetOutOfRange)
+	session := c.fetch("a", 1, 3, 0, 0, nil)
+	c.fetch("a", 1, 3, session, 1, nil) // nothing changed: no partition is looked at
+	c.fetch("gone", 0, 0, 0, -1, nil)
+	c.delete("gone")
+
+	series := scrapeSeries(t, b)
+	const topics = "kafka_server_brokertopicmetrics_"
+	for name, want := range map[string]int{
+		topics + "messagesin_total":                                                              30 + 3 + 5 + 5,
+		topics + `messagesin_total{topic="a"}`:                                                   30 + 3,
+		topics + `messagesin_total{topic="b.c"}`:                                                 5,
+		topics + "bytesin_total":                                                                 3*len(ten) + len(once) + 2*len(five),
+		topics + `bytesin_total{topic="a"}`:                                                      3*len(ten) + len(once),
+		topics + "bytesout_total":                                                                3*len(ten) + 2*len(ten) + len(five),
+		topics + `bytesout_total{topic="a"}`:                                                     3*len(ten) + 2*len(ten),
+		topics + "bytesrejected_total":                                                           len(large),
+		topics + "totalproducerequests_total":                                                    9, // no partition, no count
+		topics + `totalproducerequests_total{topic="a"}`:                                         6,
+		topics + "failedproducerequests_total":                                                   1,
+		topics + `failedproducerequests_total{topic="a"}`:                                        1,
+		topics + "totalfetchrequests_total":                                                      5,
+		topics + `totalfetchrequests_total{topic="a"}`:                                           4,
+		topics + "failedfetchrequests_total":                                                     0,
+		`kafka_log_log_size{topic="a",partition="0"}`:                                            3 * len(ten),
+		`kafka_log_log_size{topic="a",partition="1"}`:                                            len(once),
+		`kafka_log_log_logendoffset{topic="a",partition="0"}`:                                    30,
+		`kafka_network_requestmetrics_requests_total{request="Produce",version="9"}`:             10,
+		`kafka_network_requestmetrics_requests_total{request="Fetch",version="12"}`:              6,
+		`kafka_network_requestmetrics_errors_total{request="Produce",error="NONE"}`:              7,
+		`kafka_network_requestmetrics_errors_total{request="Produce",error="MESSAGE_TOO_LARGE"}`: 1,
+		`kafka_network_requestmetrics_errors_total{request="CreateTopics",error="NONE"}`:         3,
+		`kafka_network_requestmetrics_totaltimems_count{request="Produce"}`:                      10,
+		`kbroker_request_seconds_count{api="Fetch"}`:                                             6,
+		`kafka_server_socket_server_metrics_connection_count{listener="PLAINTEXT"}`:              1,
+		`kafka_server_replicamanager_produceridcount`:                                            1,
+		`kafka_server_replicamanager_partitioncount`:                                             3,
+		`kafka_topic_partition_current_offset{topic="b.c",partition="0"}`:                        5,
+	} {
+		if got := series[name]; got != strconv.Itoa(want) {
+			t.Errorf("%s is %q, want %d", name, got, want)
+		}
+	}
+	compareGolden(t, "testdata/workload.txt", predictable(series))
+	everyMetricShows(t, series)
+}
+
+// scrapeSeries returns the series of the node's own metrics by name and labels.
+func scrapeSeries(t *testing.T, b *Broker) map[string]string {
+	t.Helper()
+	_, body := get(t, b, "/metrics")
+	series := map[string]string{}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "kafka_") || strings.HasPrefix(line, "kbroker_") {
+			i := strings.LastIndexByte(line, ' ')
+			if _, twice := series[line[:i]]; twice {
+				t.Errorf("%s is there twice", line[:i])
+			}
+			series[line[:i]] = strings.TrimSpace(line[i:])
+		}
+	}
+	return series
+}
+
+var suffix = regexp.MustCompile(`_(bucket|sum|count)$`)
+
+// predictable is the series in order, with a * for the values that the script cannot tell.
+func predictable(series map[string]string) string {
+	var lines []string
+	for name, v := range series {
+		family, labels, _ := strings.Cut(name, "{")
+		_, unknown := unpredictable[family]
+		if base := suffix.ReplaceAllString(family, ""); !unknown {
+			_, unknown = unpredictable[base]
+			unknown = unknown && !strings.HasSuffix(family, "_count")
+		}
+		if family == "kafka_broker_info" {
+			name = family + "{" + regexp.MustCompile(`:[0-9]+`).ReplaceAllString(labels, ":PORT")
+		} else if unknown {
+			v = "*"
+		}
+		if !strings.HasSuffix(family, "_bucket") || strings.Contains(labels, "+Inf") {
+			lines = append(lines, name+" "+v+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// compareGolden compares with a committed file, or writes it anew.
+func compareGolden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got == string(want) {
+		return
+	}
+	have := strings.Split(string(want), "\n")
+	var changed strings.Builder
+	for line := range strings.Lines(got) {
+		if !slices.Contains(have, strings.TrimSuffix(line, "\n")) {
+			fmt.Fprintf(&changed, "+%s", line)
+		}
+	}
+	for _, line := range have {
+		if !strings.Contains("\n"+got, "\n"+line+"\n") && line != "" {
+			fmt.Fprintf(&changed, "-%s\n", line)
+		}
+	}
+	t.Errorf("%s is another one now (go test ./internal/broker -update writes it anew):\n%s", file, changed.String())
+}
+
+// everyMetricShows: the script leaves no family without a series.
+func everyMetricShows(t *testing.T, series map[string]string) {
+	t.Helper()
+	shown := map[string]bool{}
+	for name := range series {
+		family, _, _ := strings.Cut(name, "{")
+		shown[family], shown[suffix.ReplaceAllString(family, "")] = true, true
+	}
+	for _, m := range allMetrics() {
+		if !shown[m.Name] && !strings.HasPrefix(m.Name, "kafka_server_kafkaserver_linux_disk_") { // the disk in memory has no /proc
+			t.Errorf("%s has no series", m.Name)
+		}
+	}
+}
