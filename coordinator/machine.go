@@ -19,7 +19,8 @@ import "time"
 type Record struct{ Key, Value []byte }
 
 // Reply answers one request: with what was decided when err is nil, else with that error (a kerr value, or one that
-// wraps it). It is called once, from any goroutine, and must not block.
+// wraps it). It is called from any goroutine, must not block, and only its first call counts: after a fault of the
+// machine there may be a second.
 type Reply func(err error)
 
 // Effects is what a decision wants done. The zero value wants nothing.
@@ -27,6 +28,28 @@ type Effects struct {
 	Records []Record
 	Replies []Reply // released when everything appended so far, Records included, is committed
 	Soft    []Reply // released at once: heartbeats and whatever else tells only of soft state
+	// Refused, when it is set, is called when the records are too large for a batch of the topic: nothing of them is
+	// written, Replies and Soft get the error, and the machine takes back what it has changed, as a decision of its own.
+	// Without it the machine is dropped.
+	Refused func(err error, e *Effects)
+
+	// Buf is memory to encode records in, which the runtime keeps from one decision to the next: append to it, and give
+	// Append the slices. It may move meanwhile; the slices stay good.
+	Buf []byte
+}
+
+// keptBuf bounds the memory that is kept in Buf, in bytes.
+const keptBuf = 64 << 10
+
+// reset makes e ready for another decision.
+func (e *Effects) reset() {
+	clear(e.Records)
+	clear(e.Replies)
+	clear(e.Soft)
+	if cap(e.Buf) > keptBuf {
+		e.Buf = nil
+	}
+	*e = Effects{Records: e.Records[:0], Replies: e.Replies[:0], Soft: e.Soft[:0], Buf: e.Buf[:0]}
 }
 
 // Append wants a record written.

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log/record"
@@ -60,6 +61,8 @@ type API struct {
 	Checks []Check
 	// Handle runs on the connection's reader, in arrival order. A nil response closes the connection.
 	Handle func(*Context, kmsg.Request) kmsg.Response
+	// Start is there in place of Handle when the answer comes later (Pending).
+	Start func(*Context, kmsg.Request, *Pending)
 }
 
 // api makes a row from a typed handler. It holds the only type assertion.
@@ -93,6 +96,7 @@ type Deps struct {
 	Features   []Feature // what this broker supports, for ApiVersions
 	Authorizer acl.Authorizer
 	Replicas   *replica.Manager
+	Groups     *group.Coordinator
 	Codecs     *record.Codecs
 	// Limits returns the broker settings that the data path obeys, as of now. The result is not changed.
 	Limits func() *Limits

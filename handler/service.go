@@ -152,7 +152,13 @@ func (c *connection) startOther(api *API, h *wire.Header, body []byte) (wire.Rep
 	if err := c.svc.decode(req, body); err != nil {
 		return nil, fmt.Errorf("API key %d version %d: %w", h.Key, h.Version, err)
 	}
-	resp := api.Handle(&Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID}, req)
+	context := &Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID}
+	if api.Start != nil {
+		p := newPending(h.Version, deferredSize+len(body))
+		api.Start(context, req, p)
+		return p, nil
+	}
+	resp := api.Handle(context, req)
 	if resp == nil {
 		return nil, fmt.Errorf("API key %d version %d: refused", h.Key, h.Version)
 	}

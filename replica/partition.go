@@ -140,6 +140,20 @@ func (p *Partition) Stage(a *log.Append, acks int16) error {
 	return p.log.Stage(a)
 }
 
+// StageUnder is Stage for an owner who knows the partition's state as of a leader epoch, such as a coordinator: in any
+// other it is refused with NOT_LEADER_OR_FOLLOWER.
+func (p *Partition) StageUnder(a *log.Append, acks int16, epoch int32) error {
+	if err := p.Admit(acks); err != nil {
+		return err
+	}
+	if p.LeaderEpoch() != epoch {
+		return kerr.NotLeaderForPartition
+	}
+	// As in Stage, the log refuses the epoch if a newer one came meanwhile.
+	a.LeaderEpoch = epoch
+	return p.log.Stage(a)
+}
+
 // Flush writes everything staged and advances what follows from it.
 func (p *Partition) Flush() error {
 	err := p.log.Flush()

@@ -24,6 +24,22 @@ type Machine struct {
 	timers timers
 	// entropy is what random member ids are made of: crypto/rand if nil, something repeatable in tests.
 	entropy io.Reader
+	// transactions has the groups in which a producer's transaction has offsets pending.
+	transactions map[int64]map[*Group]bool
+	loading      bool // until Loaded
+}
+
+// NewMachine makes the machine of a partition, without groups. config and image return settings and cluster as of now.
+func NewMachine(config func() *Config, image func() *metadata.Image) *Machine {
+	return &Machine{config: config, image: image, groups: map[string]*Group{}, transactions: map[int64]map[*Group]bool{}, loading: true}
+}
+
+// Deadline implements coordinator.Machine.
+func (m *Machine) Deadline() time.Time { return m.timers.next() }
+
+// Tick implements coordinator.Machine.
+func (m *Machine) Tick(now time.Time, e *coordinator.Effects) {
+	m.timers.fireDue(now, e, timersPerTick)
 }
 
 // Group is one group id.

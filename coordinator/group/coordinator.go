@@ -1,0 +1,67 @@
+package group
+
+import (
+	"time"
+	"unicode/utf16"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// OffsetsTopic is the internal topic that holds groups and their offsets.
+const OffsetsTopic = "__consumer_offsets"
+
+// Coordinator finds the machine of a group among those of this node.
+type Coordinator struct {
+	runtime *coordinator.Runtime[*Machine]
+	image   func() *metadata.Image
+}
+
+// NewCoordinator makes a coordinator of the machines that runtime runs. image returns the cluster as of now.
+func NewCoordinator(runtime *coordinator.Runtime[*Machine], image func() *metadata.Image) *Coordinator {
+	return &Coordinator{runtime: runtime, image: image}
+}
+
+// Decision is what is decided on a machine.
+type Decision = func(m *Machine, now time.Time, e *coordinator.Effects)
+
+// Do has the machine of a group decide, or fail told why it can't: see coordinator.Runtime.Do.
+func (c *Coordinator) Do(groupID string, decide Decision, fail coordinator.Reply) {
+	t := c.image().Topic(OffsetsTopic)
+	if t == nil {
+		fail(kerr.NotCoordinator)
+		return
+	}
+	c.runtime.Do(PartitionOf(groupID, len(t.Partitions)), decide, fail)
+}
+
+// DoEach has every machine of this node decide, and returns how many there are: each calls decide or fail.
+func (c *Coordinator) DoEach(decide Decision, fail coordinator.Reply) (machines int) {
+	led := c.runtime.Partitions()
+	for _, p := range led {
+		c.runtime.Do(p, decide, fail)
+	}
+	return len(led)
+}
+
+// PartitionOf is the partition of OffsetsTopic, which has n of them, that holds a group: Java's hash of its id, over UTF-16
+// code units (rules 0.3.1 and 0.3.2).
+func PartitionOf(groupID string, n int) int32 {
+	var h int32
+	for _, r := range groupID {
+		if r1, r2 := utf16.EncodeRune(r); r1 != '\uFFFD' {
+			h = 31*(31*h+r1) + r2
+			continue
+		}
+		h = 31*h + r
+	}
+	switch {
+	case h == -1<<31:
+		h = 0
+	case h < 0:
+		h = -h
+	}
+	return h % int32(n)
+}

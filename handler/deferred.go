@@ -1,0 +1,125 @@
+package handler
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/wire"
+)
+
+// Pending is the answer to a request that is decided elsewhere: stage one starts it, and whoever decides gives it its
+// response, from any goroutine. Stage two waits. It implements wire.Reply.
+//
+// When the client hangs up the Pending is let go of, and a response that comes later goes nowhere: what was asked for is
+// done all the same (rule 1.5.6).
+type Pending struct {
+	version int16
+	size    int
+	ready   chan struct{} // closed when resp is set
+
+	mu   sync.Mutex // guards what follows
+	resp kmsg.Response
+	// deadline, when it is not zero, is when late answers in place of what has not come.
+	deadline time.Time
+	late     func() kmsg.Response
+}
+
+// deferredSize is what a reply that is yet to come counts for among those that wait, in bytes: 256 may wait on one
+// connection.
+const deferredSize = 16 << 10
+
+func newPending(version int16, size int) *Pending {
+	return &Pending{version: version, size: size, ready: make(chan struct{})}
+}
+
+// Answer gives the response. Only the first one counts. The caller does not change it afterwards. It does not block.
+func (p *Pending) Answer(resp kmsg.Response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resp != nil {
+		return
+	}
+	resp.SetVersion(p.version)
+	p.resp = resp
+	close(p.ready)
+}
+
+// Expect has late answered when there is no response at the deadline. It is called in stage one.
+func (p *Pending) Expect(deadline time.Time, late func() kmsg.Response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deadline, p.late = deadline, late
+}
+
+// Done implements wire.Reply.
+func (p *Pending) Done() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resp != nil
+}
+
+// Wait implements wire.Reply.
+func (p *Pending) Wait(stop <-chan struct{}) {
+	var late <-chan time.Time
+	p.mu.Lock()
+	deadline, answer := p.deadline, p.late
+	p.mu.Unlock()
+	if !deadline.IsZero() {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-p.ready:
+	case <-late:
+		p.Answer(answer())
+	case <-stop:
+	}
+}
+
+// Append implements wire.Reply.
+func (p *Pending) Append(out *wire.Out) { out.B = p.resp.AppendTo(out.B) }
+
+// Size implements wire.Reply.
+func (p *Pending) Size() int { return p.size }
+
+// Release implements wire.Reply.
+func (p *Pending) Release() {}
+
+// deferred makes a row from a typed handler whose answer comes later. start runs on the connection's reader, in arrival
+// order, and does not wait: it sees to it that p.Answer is called, once at least, whatever happens.
+func deferred[Q kmsg.Request](min, max int16, checks []Check, start func(c *Context, q Q, p *Pending)) API {
+	var zero Q
+	return API{
+		Key: zero.Key(), Min: min, Max: max, Checks: checks,
+		Start: func(c *Context, r kmsg.Request, p *Pending) {
+			q, ok := r.(Q)
+			if !ok {
+				panic(fmt.Sprintf("handler: API %d was given a %T", zero.Key(), r))
+			}
+			start(c, q, p)
+		},
+	}
+}
+
+// gather calls done when it has been called n times itself. It is for answers made of several parts.
+type gather struct {
+	mu   sync.Mutex // guards left, and whatever the parts write to
+	left int
+	done func()
+}
+
+// part adds one part under the lock, and calls done after the last.
+func (g *gather) part(add func()) {
+	g.mu.Lock()
+	add()
+	g.left--
+	last := g.left == 0
+	g.mu.Unlock()
+	if last {
+		g.done()
+	}
+}
