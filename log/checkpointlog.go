@@ -127,8 +127,15 @@ func (l *Log) finishCheckpoint(c *capture) (bool, error) {
 				return false, err
 			}
 		}
-		if err := s.syncIndexes(); err != nil {
+		if err := s.syncIndexes(); isTooManyFiles(err) { // nothing was synced yet
+			return false, err
+		} else if err != nil {
 			return false, l.dir.fail(err) // also when the disk is full: a second sync would succeed without the entries
+		}
+		if s.base != c.at.SegmentBase {
+			l.m.files.closeIdle(s)
+		} else if !s.indexDirty.Load() {
+			s.closeIndexes() // the next entries come with the next checkpoint, or in a while
 		}
 	}
 	if err := l.epochs.Persist(l.m.fs, l.path); err != nil {

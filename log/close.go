@@ -59,7 +59,7 @@ func (l *Log) shut(why error) {
 	if err := l.lockQuiet(); err != nil { // the batches failed, or more and more came; then those fail
 		l.mu.Lock()
 	}
-	l.closed = why
+	l.closed, l.deleted = why, true
 	for a := l.pending.head; a != nil; {
 		next := a.next
 		a.next, a.Err = nil, why
@@ -68,8 +68,13 @@ func (l *Log) shut(why error) {
 	l.pending = appendQueue{}
 	l.doneSeq = l.stagedSeq
 	l.mu.Unlock()
+	l.retireAll()
+}
+
+// retireAll closes all descriptors of the log for good.
+func (l *Log) retireAll() {
 	for _, s := range l.segmentList() {
-		l.m.files.forget(s)
+		l.m.files.retire(s)
 	}
 }
 
@@ -131,9 +136,7 @@ func (d *Dir) close(brokerEpoch int64) error {
 	}
 	d.committer.stop()
 	for _, l := range logs {
-		for _, s := range l.segmentList() {
-			d.m.files.forget(s)
-		}
+		l.retireAll()
 	}
 	if failure := d.failure(); failure != nil {
 		err = failure
@@ -168,6 +171,9 @@ func (l *Log) close() (capture, error) {
 		l.mu.Unlock()
 		return capture{}, nil
 	}
+	if l.closeSettled(stopped) {
+		return capture{}, nil
+	}
 	c, err := l.capture(stopped)
 	if err != nil {
 		return capture{}, err
@@ -181,4 +187,24 @@ func (l *Log) close() (capture, error) {
 		err = fmt.Errorf("the log is not durable up to %d", c.at.Offset)
 	}
 	return c, err
+}
+
+// closeSettled ends the use of a log that has nothing to write, to sync or to checkpoint, and reports whether it was one.
+// Most of ten thousand logs are such, and each round of the Committer waits for the disk. The token is held.
+func (l *Log) closeSettled(why error) bool {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	for _, s := range l.segmentList() {
+		if s.unsynced.Load() || s.indexDirty.Load() {
+			return false
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending.head != nil || l.durable != l.end || l.checkpoint.recovery != l.end || len(l.checkpoint.snapshots) > 0 ||
+		l.names != (unsyncedNames{}) || l.epochs.Dirty() {
+		return false
+	}
+	l.closed = why
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"path"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -60,8 +61,10 @@ type commitJob struct {
 	target Position // end when the round began
 	cuts   uint64   // truncations until then
 	files  []*openFile
-	names  unsyncedNames
-	err    error
+	// segments are those whose files were to be synced.
+	segments []*segment
+	names    unsyncedNames
+	err      error
 }
 
 func newCommitter(d *Dir) *committer {
@@ -127,8 +130,9 @@ func (c *committer) run() {
 		requests, stopped := c.requests, c.stopped
 		c.requests = nil
 		c.mu.Unlock()
-		if c.dir.State() != DirFailed {
-			c.commit()
+		if c.dir.State() != DirFailed && !c.commit() {
+			c.postpone(requests, stopped)
+			continue
 		}
 		if c.dir.State() != DirFailed {
 			c.answer(requests)
@@ -141,8 +145,26 @@ func (c *committer) run() {
 	}
 }
 
-// commit is one round.
-func (c *committer) commit() {
+// postponeDelay is how long a round waits for descriptors that others have.
+const postponeDelay = 20 * time.Millisecond
+
+// postpone has a round done again later that could not open a file: nothing failed on the disk, and whoever waits for the
+// round waits on. At the last round there is no later.
+func (c *committer) postpone(requests []*commitRequest, last bool) {
+	if last {
+		_ = c.dir.fail(errors.New("this process can't open more files; raise its limit (ulimit -n)"))
+	} else {
+		c.dir.m.files.relieve()
+		time.Sleep(postponeDelay)
+	}
+	c.mu.Lock()
+	c.requests = append(requests, c.requests...)
+	c.mu.Unlock()
+	c.wakeUp()
+}
+
+// commit is one round. It reports false when the process has too many files open, and everything is as before.
+func (c *committer) commit() bool {
 	n := 0
 	for _, l := range c.round {
 		if n == len(c.jobs) {
@@ -156,10 +178,17 @@ func (c *committer) commit() {
 	clear(c.round)
 	c.round = c.round[:0]
 	if n == 0 {
-		return
+		return true
 	}
 	jobs := c.jobs[:n]
 	err := c.syncJobs(jobs)
+	if isTooManyFiles(err) {
+		for i := range jobs {
+			jobs[i].l.putBack(&jobs[i])
+			jobs[i].end()
+		}
+		return false
+	}
 	if err == nil {
 		err = c.mark(jobs)
 	}
@@ -170,15 +199,22 @@ func (c *committer) commit() {
 	c.rounds.Add(1)
 	for i := range jobs {
 		j := &jobs[i]
-		for k, f := range j.files {
-			f.release()
-			j.files[k] = nil
-		}
 		if err == nil && j.l.publishDurable(j) {
 			j.l.notify()
 		}
-		j.l = nil
+		j.end()
 	}
+	return true
+}
+
+// end lets go of what the job holds.
+func (j *commitJob) end() {
+	for _, f := range j.files {
+		f.release()
+	}
+	clear(j.files)
+	clear(j.segments)
+	j.l = nil
 }
 
 // syncJobs syncs what the jobs wrote: files first, then the names of new files, then those of new directories.
@@ -193,11 +229,18 @@ func (c *committer) syncJobs(jobs []commitJob) error {
 	}
 	c.inParallel(len(jobs))
 	directory := false
+	var unopened error
 	for i := range jobs {
-		if jobs[i].err != nil {
-			return jobs[i].err
+		switch err := jobs[i].err; {
+		case isTooManyFiles(err):
+			unopened = err // a failed sync of another one counts for more
+		case err != nil:
+			return err
 		}
 		directory = directory || jobs[i].names.directory
+	}
+	if unopened != nil {
+		return unopened
 	}
 	if directory {
 		return c.dir.m.fs.SyncDir(c.dir.path)

@@ -33,7 +33,27 @@ func (r *recovery) conclude(l *Log, p *plan, found findings) error {
 	if l.loss != nil || p.proven && end == p.at && found.cause == nil {
 		return nil
 	}
-	return r.settle(l, p, &found)
+	if err := r.settle(l, p, &found); err != nil && !r.putOff(err) {
+		return err
+	}
+	if r.noRoom != nil {
+		r.leaveUnsettled(l, p, &found)
+	}
+	return nil
+}
+
+// leaveUnsettled opens a log for which the disk has no room: what is kept is served, is durable as far as it was promised,
+// and has to be synced and checkpointed as if it was appended now.
+func (r *recovery) leaveUnsettled(l *Log, p *plan, found *findings) {
+	_ = l.dir.writeFailed(l.tp, r.noRoom)
+	for _, s := range l.segmentList()[p.i:] {
+		s.unsynced.Store(true)
+		s.indexDirty.Store(true)
+	}
+	l.durable = lowerTo(l.end, min(p.promised, l.end.Offset))
+	l.names = unsyncedNames{segment: true, directory: true}
+	l.checkpoint.snapshots = found.snapshots
+	l.snapshotAt, l.checkpoint.recovery = p.snapshot, p.at
 }
 
 // cutTorn removes what follows the first bad batch (rule 3.9.2).
@@ -58,6 +78,9 @@ func (r *recovery) cutTorn(l *Log, segs []*segment, found *findings) error {
 // settle syncs what recovery kept and made, and moves the recovery point to the log's end, so that the next one has
 // nothing to read.
 func (r *recovery) settle(l *Log, p *plan, found *findings) error {
+	if err := l.dropSnapshotsAbove(p.at.Offset); err != nil {
+		return err
+	}
 	for _, s := range l.segmentList()[p.i:] {
 		file, err := r.m.files.acquire(s)
 		if err != nil {
@@ -75,11 +98,7 @@ func (r *recovery) settle(l *Log, p *plan, found *findings) error {
 			return err
 		}
 	}
-	found.snapshots = append(found.snapshots, pendingSnapshot{l.end.Offset, l.producers.snapshot()})
-	if err := l.dropSnapshotsAbove(p.at.Offset); err != nil {
-		return err
-	}
-	for _, s := range found.snapshots {
+	for _, s := range append(found.snapshots, pendingSnapshot{l.end.Offset, l.producers.snapshot()}) {
 		if err := writeSnapshot(r.m.fs, segmentPath(l.path, s.offset, snapshotSuffix), s.entries); err != nil {
 			return err
 		}

@@ -93,11 +93,14 @@ func (d *Dir) failure() error {
 	return nil
 }
 
-// writeFailed decides what a failed write or file creation for log tp means: a full disk is waited out, anything else
-// ends the directory. It returns the error for the client. It is called under append locks and does no I/O.
+// writeFailed decides what a failed write or file creation for log tp means: a full disk is waited out, and so is a want
+// of descriptors; anything else ends the directory. It returns the error for the client. It is called under append locks and does no I/O.
 func (d *Dir) writeFailed(tp TopicPartition, cause error) error {
 	if errors.Is(cause, kerr.KafkaStorageError) { // classified already
 		return cause
+	}
+	if isTooManyFiles(cause) {
+		return fmt.Errorf("%s: this process can't open more files: raise its limit (ulimit -n) or lower max.connections: %w: %w", tp, cause, kerr.KafkaStorageError)
 	}
 	if !isNoSpace(cause) {
 		return d.fail(fmt.Errorf("%s: %w", tp, cause))

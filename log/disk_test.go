@@ -3,6 +3,7 @@ package log
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -210,6 +211,79 @@ func TestFailedDirectory(t *testing.T) {
 			}
 			if epoch, err := ReadCleanShutdown(disk, "/b"); epoch != 9 || err != nil {
 				t.Error(epoch, err)
+			}
+		})
+	}
+}
+
+// TestStartOnFullDisk kills a broker whose disk is full, with the reserve in place and given up, and starts it again on the
+// disk without a byte to spare: everything acknowledged is served, produce is refused, and goes on when there is room.
+func TestStartOnFullDisk(t *testing.T) {
+	for _, spent := range []bool{false, true} {
+		t.Run(fmt.Sprint("reserve spent: ", spent), func(t *testing.T) {
+			disk := simfs.New()
+			disk.SetCapacity(8 << 20)
+			cfg := DefaultConfig()
+			cfg.SegmentBytes, cfg.FileDeleteDelayMs = 1<<20, 0
+			m := openManager(t, disk, cfg, "/data")
+			logs := []*Log{createLog(t, m, "t", 0, cfg), createLog(t, m, "t", 1, cfg), createLog(t, m, "t", 2, cfg)}
+			m.dirs[0].keeper.force() // takes the reserve
+			var want [3][]byte
+			fill := func(l *Log, value int) (err error) {
+				for i := 0; err == nil && i < 1000; i++ {
+					var a *Append
+					if a, err = tryAppend(l, value, OriginCoordinator); err == nil {
+						want[l.tp.Partition] = append(want[l.tp.Partition], a.Batch...)
+						waitDurable(t, l, a.LastOffset+1)
+					}
+				}
+				return err
+			}
+			for _, l := range logs[:2] {
+				for range 40 {
+					a := mustAppend(t, l, makeBatch(batchSpec{n: 1, value: 20_000, timestamp: 1, pid: 1, seq: l.nextSeq(1)}), 0)
+					want[l.tp.Partition] = append(want[l.tp.Partition], a.Batch...)
+				}
+				waitDurable(t, l, l.End().Offset)
+			}
+			if spent {
+				if err := fill(logs[2], 20_000); !errors.Is(err, kerr.KafkaStorageError) {
+					t.Fatal(err)
+				}
+				waitFor(t, "the reserve to be given up", func() bool { _, err := disk.Stat("/data/" + reserveFile); return isNotExist(err) })
+				for value := 20_000; value > 100; value /= 2 {
+					if err := fill(logs[2], value); !errors.Is(err, kerr.KafkaStorageError) {
+						t.Fatal(err)
+					}
+				}
+			}
+			disk = disk.Kill()
+			m.kill()
+			if free, total, _ := disk.Space("/data"); !spent {
+				disk.SetCapacity(int64(total - free))
+			}
+			m = openManager(t, disk, cfg, "/data")
+			defer m.Close(1)
+			for p := range int32(3) {
+				if l := m.Get(TopicPartition{"t", p}); l == nil && len(want[p]) > 0 {
+					t.Errorf("log %d is not served", p)
+				} else if l != nil && !bytes.Equal(readAll(t, l), want[p]) {
+					t.Errorf("log %d is not what was acknowledged", p)
+				}
+			}
+			if t.Failed() {
+				return
+			}
+			l := m.Get(TopicPartition{"t", 0})
+			if _, err := tryAppend(l, 200_000, OriginClient); !errors.Is(err, kerr.KafkaStorageError) {
+				t.Error("an append to the full disk:", err)
+			}
+			if err := m.Delete(TopicPartition{"t", 1}); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "room", func() bool { m.dirs[0].keeper.poke(); return m.dirs[0].State() == DirOK })
+			if _, err := tryAppend(l, 20_000, OriginClient); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -51,7 +51,8 @@ type entryFile struct {
 	path string
 
 	mu      sync.RWMutex // guards what follows; never held across I/O
-	file    vfs.File     // nil until there is something to write or to read
+	file    *openFile    // nil until there is something to write or to read
+	retired bool         // it is not opened any more
 	written int64        // entries in the file
 	tail    []byte       // entries that are not in the file yet
 }
@@ -92,38 +93,58 @@ func (f *entryFile) wantsFlush() bool {
 	return len(f.tail) >= tailBytes
 }
 
-// handle opens the file, creating it, unless it is open.
-func (f *entryFile) handle() (vfs.File, error) {
-	f.mu.RLock()
-	file := f.file
-	f.mu.RUnlock()
-	if file != nil {
-		return file, nil
-	}
-	flags := os.O_RDWR | os.O_CREATE
+// forWriting opens the file, creating it, unless it is open. The caller releases it; a close meanwhile takes effect then.
+func (f *entryFile) forWriting() (*openFile, error) { return f.handle(os.O_RDWR | os.O_CREATE) }
+
+// forReading is forWriting for a file that has to be there: whoever reads beside the removal of a segment must not make
+// its index anew.
+func (f *entryFile) forReading() (*openFile, error) {
 	if f.readOnly {
-		flags = os.O_RDONLY
+		return f.handle(os.O_RDONLY)
+	}
+	return f.handle(os.O_RDWR)
+}
+
+func (f *entryFile) handle(flags int) (*openFile, error) {
+	f.mu.RLock()
+	file, retired := f.file, f.retired
+	open := file != nil && file.pin() // close takes the file away under mu before it gives up its reference
+	f.mu.RUnlock()
+	switch {
+	case open:
+		return file, nil
+	case retired:
+		return nil, errRetired
 	}
 	opened, err := f.fs.OpenFile(f.path, flags, 0o644)
 	if err != nil {
 		return nil, err
 	}
+	file = &openFile{File: opened}
+	file.refs.Store(2)
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.file != nil { // another reader was first
-		defer opened.Close()
-		return f.file, nil
+	if f.file == nil && !f.retired {
+		f.file = file
+		f.mu.Unlock()
+		return file, nil
 	}
-	f.file = opened
-	return opened, nil
+	other := f.file
+	open = other != nil && other.pin() // another goroutine was first
+	f.mu.Unlock()
+	_ = opened.Close()
+	if !open {
+		return nil, errRetired
+	}
+	return other, nil
 }
 
 // flush writes the entries in memory to the file, creating it, in one write. It does not sync.
 func (f *entryFile) flush() error {
-	file, err := f.handle()
+	file, err := f.forWriting()
 	if err != nil {
 		return err
 	}
+	defer file.release()
 	if len(f.tail) == 0 { // only the holder of the append lock changes the tail, and that is the caller
 		return nil
 	}
@@ -144,14 +165,15 @@ func (f *entryFile) flush() error {
 // log. The file is opened again if it was closed to save descriptors.
 func (f *entryFile) sync() error {
 	f.mu.RLock()
-	file, written := f.file, f.written
+	nothing := f.file == nil && f.written == 0
 	f.mu.RUnlock()
-	if file == nil && written == 0 {
+	if nothing {
 		return nil
 	}
-	file, err := f.handle()
+	file, err := f.forReading()
 	if err == nil {
 		err = file.Sync()
+		file.release()
 	}
 	if err != nil {
 		return fmt.Errorf("sync index %s: %w", f.path, err)
@@ -162,24 +184,33 @@ func (f *entryFile) sync() error {
 // truncate keeps the first n entries.
 func (f *entryFile) truncate(n int64) error {
 	f.mu.Lock()
-	cut := n < f.written
+	written, tail := f.written, f.tail
+	cut := n < written
 	if cut {
-		f.written, f.tail = n, f.tail[:0]
-	} else if keep := (n - f.written) * f.width; keep < int64(len(f.tail)) {
-		f.tail = f.tail[:keep]
+		f.written, f.tail = n, nil
+	} else if keep := (n - written) * f.width; keep < int64(len(tail)) {
+		f.tail = tail[:keep]
 	}
 	f.mu.Unlock()
 	if !cut {
 		return nil
 	}
-	file, err := f.handle()
-	if err != nil {
-		return err
-	}
-	if err := file.Truncate(n * f.width); err != nil {
+	if err := f.cutFile(n); err != nil {
+		f.mu.Lock()
+		f.written, f.tail = written, tail // a second try finds everything as it was
+		f.mu.Unlock()
 		return fmt.Errorf("truncate index %s to %d entries: %w", f.name(), n, err)
 	}
 	return nil
+}
+
+func (f *entryFile) cutFile(entries int64) error {
+	file, err := f.forReading()
+	if err != nil {
+		return err
+	}
+	defer file.release()
+	return file.Truncate(entries * f.width)
 }
 
 // reset empties the index, whatever the file holds, so that it can be rebuilt.
@@ -188,10 +219,14 @@ func (f *entryFile) reset() error {
 	f.written, f.tail = 0, f.tail[:0]
 	f.mu.Unlock()
 	f.verified.Store(true)
-	file, err := f.handle()
+	file, err := f.forReading()
+	if isNotExist(err) { // it is made when there is something to write
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	defer file.release()
 	if err := file.Truncate(0); err != nil {
 		return fmt.Errorf("empty index %s: %w", f.name(), err)
 	}
@@ -212,16 +247,20 @@ func (f *entryFile) seal() error {
 // name returns the file's name.
 func (f *entryFile) name() string { return f.path }
 
-// close closes the descriptor. What was not flushed is lost.
-func (f *entryFile) close() error {
+// close closes the descriptor as soon as nobody uses it. What was not flushed stays in memory.
+func (f *entryFile) close() { f.drop(false) }
+
+// retire is close for an index that is not opened again.
+func (f *entryFile) retire() { f.drop(true) }
+
+func (f *entryFile) drop(retire bool) {
 	f.mu.Lock()
 	file := f.file
-	f.file = nil
+	f.file, f.retired = nil, f.retired || retire
 	f.mu.Unlock()
-	if file == nil {
-		return nil
+	if file != nil {
+		file.release()
 	}
-	return file.Close()
 }
 
 // errStop ends a scan without an error.
@@ -233,11 +272,15 @@ func (f *entryFile) scan(first int64, fn func(i int64, entry []byte) error) erro
 	written, tail := f.written, append([]byte(nil), f.tail...)
 	f.mu.RUnlock()
 	buf := make([]byte, min(scanBytes/f.width*f.width, max(written-first, 0)*f.width))
-	for i := first; i < written; {
-		file, err := f.handle()
-		if err != nil {
+	var file *openFile
+	if first < written {
+		var err error
+		if file, err = f.forReading(); err != nil {
 			return err
 		}
+		defer file.release()
+	}
+	for i := first; i < written; {
 		chunk := buf[:min(int64(len(buf)), (written-i)*f.width)]
 		if err := f.readEntries(file, chunk, i); err != nil {
 			return err

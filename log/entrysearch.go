@@ -32,10 +32,11 @@ func (f *entryFile) floor(le func(entry []byte) bool, out []byte) (int64, error)
 // floorInFile is floor over the first n entries of the file: a binary search over blocks by their first entries, then
 // one read of the block.
 func (f *entryFile) floorInFile(n int64, le func(entry []byte) bool, out []byte) (int64, error) {
-	file, err := f.handle()
+	file, err := f.forReading()
 	if err != nil {
 		return -1, err
 	}
+	defer file.release()
 	scratch := f.scratch.Swap(nil)
 	if scratch == nil {
 		scratch = new([scratchBytes]byte)
@@ -101,10 +102,11 @@ func (f *entryFile) entry(i int64, out []byte) error {
 		return nil
 	}
 	f.mu.RUnlock()
-	file, err := f.handle()
+	file, err := f.forReading()
 	if err != nil {
 		return err
 	}
+	defer file.release()
 	return f.readEntries(file, out[:f.width], i)
 }
 

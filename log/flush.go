@@ -123,6 +123,7 @@ func (l *Log) write(bufs [][]byte) error {
 		return err
 	}
 	defer file.release()
+	seg.unsynced.Store(true) // before the write, too: the descriptor must be open when the kernel writes back
 	if len(bufs) == 1 {
 		_, err = file.WriteAt(bufs[0], l.written.size)
 	} else {
@@ -208,6 +209,9 @@ func (l *Log) failPending(first *Append, cause error) error {
 // failWrite cuts a failed write back and returns the client's error; appendMu is held.
 func (l *Log) failWrite(cause error) error {
 	err := l.dir.writeFailed(l.tp, cause)
+	if isTooManyFiles(cause) { // the file was not even opened
+		return err
+	}
 	if cutErr := l.cutBack(); cutErr != nil {
 		return l.dir.fail(fmt.Errorf("%s: take a failed write back: %w", l.tp, cutErr))
 	}

@@ -87,7 +87,16 @@ func openManager(t testing.TB, fsys vfs.FS, cfg Config, dirs ...string) *Manager
 }
 
 func tryOpenManager(fsys vfs.FS, cfg Config, dirs ...string) (*Manager, error) {
-	m, err := Open(Options{FS: fsys, Dirs: dirs, Logger: quiet(), ClusterID: "test-cluster", NodeID: 1, Codecs: record.NewCodecs()})
+	return openWith(Options{FS: fsys, Dirs: dirs}, cfg)
+}
+
+// openWith is openManager with options of the test's own.
+func openWith(o Options, cfg Config) (*Manager, error) {
+	if o.Logger == nil {
+		o.Logger = quiet()
+	}
+	o.ClusterID, o.NodeID, o.Codecs = "test-cluster", 1, record.NewCodecs()
+	m, err := Open(o)
 	if err != nil {
 		return nil, err
 	}

@@ -51,10 +51,11 @@ func openOffsetIndex(fs vfs.FS, path string, base int64, maxBytes int32, logSize
 		x.verified.Store(true)
 		return x, nil
 	}
-	file, err := x.handle()
+	file, err := x.forReading()
 	if err != nil {
 		return x, err
 	}
+	defer file.release()
 	var last [offsetEntryBytes]byte
 	if err := x.readEntries(file, last[:], x.written-1); err != nil {
 		return x, err

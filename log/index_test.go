@@ -152,7 +152,7 @@ func TestIndexWalk(t *testing.T) {
 			case 2: // a clean restart
 				w.each((*entryFile).seal)
 				w.each((*entryFile).sync)
-				w.each((*entryFile).close)
+				w.each(func(x *entryFile) error { x.close(); return nil })
 				w.disk = w.disk.Kill()
 				w.open()
 			case 3:

@@ -163,6 +163,8 @@ func (k *keeper) run() {
 func (k *keeper) pass(now time.Time, force bool) {
 	k.remove(now)
 	k.dir.checkSpace()
+	k.dir.m.files.trim()
+	k.dir.m.files.closeUnused(now)
 	k.mu.Lock()
 	k.behind = append(k.behind, k.changed...)
 	k.changed = k.changed[:0]
@@ -187,14 +189,19 @@ func (k *keeper) pass(now time.Time, force bool) {
 	}
 }
 
-// repair makes indexes anew that were found not to fit their log.
+// repair makes indexes anew that were found not to fit their log. Those of an active segment are written to: they have
+// to wait until it is sealed, and reads do without until then.
 func (k *keeper) repair() {
 	for _, l := range k.behind {
 		for _, s := range l.segmentList() {
-			if !s.broken.Load() {
+			if !s.broken.Load() || s == l.active() {
 				continue
 			}
 			if !l.tryToken() {
+				continue
+			}
+			if l.Err() != nil { // its files are another's business
+				<-l.token
 				continue
 			}
 			if err := l.rebuildIndexes(s); err != nil {

@@ -133,14 +133,20 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 	cfg, ok := known(tp, topicID)
 	if !ok {
 		m.logger.Warn("a log on disk is not assigned to this broker: it is set aside and not served", "log", tp.String(), "topic_id", formatUUID(topicID), "dir", d.path)
-		return d.setAside(name, DirStray)
+		return d.setAsideStray(name, MarkKey{TopicID: topicID, Partition: tp.Partition})
 	}
 	l := newLog(m, d, tp, topicID, cfg)
 	err = r.open(l)
 	if err != nil && isNoSpace(err) { // recovery writes indexes and snapshots: the reserve is for that, too
 		d.keeper.do(d.giveReserve)
+		l.retireAll()
 		l = newLog(m, d, tp, topicID, cfg)
+		r.patient = true
 		err = r.open(l)
+		r.patient = false
+	}
+	if err != nil {
+		l.retireAll()
 	}
 	if errors.Is(err, ErrCorrupt) || isNotExist(err) {
 		return err
@@ -151,10 +157,14 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if other := m.logs[tp]; other != nil {
+		l.retireAll()
 		return fmt.Errorf("the log is in %s as well; move one of the two directories away", other.dir.path)
 	}
 	d.logs.Add(1)
 	m.logs[tp] = l
+	for _, s := range l.segmentList() {
+		m.files.closeIdle(s) // what recovery looked at; most logs are not used at once, nor are all segments
+	}
 	d.committer.add(l) // nothing, unless recovery made it start anew
 	m.changed(l)
 	return nil
@@ -181,6 +191,20 @@ func (d *Dir) setAsideUnnamed(name DirName, why error) error {
 	if err := d.m.fs.RemoveAll(dir); err != nil {
 		return d.fail(err)
 	}
+	return nil
+}
+
+// setAsideStray sets a log aside that is not assigned to this broker, and releases its durable mark: the slots are for
+// logs in service, and the same partition would count as lost when it is assigned again. The directory goes first: a
+// crash in between leaves a mark too many, where the other order could leave a log without its promise in service.
+func (d *Dir) setAsideStray(name DirName, key MarkKey) error {
+	if err := d.setAside(name, DirStray); err != nil {
+		return d.writeFailed(name.TopicPartition, err)
+	}
+	if err := d.committer.do(func() { d.marks.release(key) }, true); err != nil {
+		return err
+	}
+	d.keeper.forget(name.TopicPartition)
 	return nil
 }
 

@@ -71,6 +71,7 @@ type Log struct {
 	cuts        uint64
 	cutting     bool  // a truncation is under way
 	closed      error // why the log takes neither appends nor reads
+	deleted     bool  // its directory is, or is about to be, another's: nothing is synced there any more
 	loss        *Loss
 	flush       flushState
 	checkpoint  checkpointState

@@ -52,20 +52,39 @@ func (l *Log) StartVerification(producerID int64, epoch int16, sequence int32, n
 // markers (rules 3.2.9, 5.8.3 and 5.8.5). Too many are harmless, too few are not: an index that can't be read is an
 // error.
 func (l *Log) AbortedTransactions(from, upper int64) ([]AbortedTxn, error) {
-	segs := l.segmentList()
-	var txns []AbortedTxn
-	for i := max(floorSegment(segs, from), 0); i < len(segs); i++ {
-		var done bool
-		kept := len(txns)
-		err := retryClosed(func() (err error) {
-			txns, done, err = segs[i].txns.collect(txns[:kept], from, upper)
-			return err
-		})
-		if err != nil {
-			return nil, l.readFailed(err)
+	for range retiredTries {
+		txns, err := l.abortedIn(l.segmentList(), from, upper)
+		if err == nil {
+			return txns, nil
 		}
-		if done {
+		if err = l.readFailed(err); err != errRetired {
+			return nil, err
+		}
+		if from < l.start.Load() {
 			break
+		}
+	}
+	return nil, l.goneMeanwhile(from)
+}
+
+func (l *Log) abortedIn(segs []*segment, from, upper int64) (txns []AbortedTxn, err error) {
+	for i := max(floorSegment(segs, from), 0); i < len(segs); i++ {
+		s := segs[i]
+		if s.txns.count() == 0 { // the rule: nothing is opened
+			continue
+		}
+		file, err := l.m.files.acquire(s)
+		if err != nil {
+			return nil, err
+		}
+		var done bool
+		txns, done, err = s.txns.collect(txns, from, upper)
+		file.release()
+		if err != nil && s.retired.Load() {
+			err = errRetired
+		}
+		if err != nil || done {
+			return txns, err
 		}
 	}
 	return txns, nil
@@ -77,15 +96,10 @@ func (l *Log) UpperBound(s *Slice, upper Position) int64 {
 	if s.seg == nil {
 		return upper.Offset
 	}
-	bound := upper.Offset
-	_ = retryClosed(func() error {
-		e, ok, err := s.seg.index.after(s.Off + s.N)
-		if err == nil && ok {
-			bound = min(bound, e.Offset+1)
-		}
-		return err
-	})
-	return bound
+	if e, ok, err := s.seg.index.after(s.Off + s.N); err == nil && ok {
+		return min(upper.Offset, e.Offset+1)
+	}
+	return upper.Offset
 }
 
 // IncrementStartOffset raises the log start to offset, which is at most the high watermark (rules 3.7.1 and 3.7.3), and

@@ -284,8 +284,10 @@ func TestConcurrentReaders(t *testing.T) {
 	cfg.SegmentBytes = 20_000
 	disk := simfs.New()
 	disk.SetCapacity(64 << 20)
-	m := openManager(t, disk, cfg, "/data")
-	m.files.limit = 3 // descriptors come and go
+	m, err := openWith(Options{FS: disk, Dirs: []string{"/data"}, OpenSegments: 3}, cfg) // descriptors come and go
+	if err != nil {
+		t.Fatal(err)
+	}
 	l := createLog(t, m, "t", 0, cfg)
 	var stop atomic.Bool
 	var writers, others sync.WaitGroup

@@ -106,9 +106,34 @@ type batchPlace struct {
 	limit          int64 // bytes of the segment that may be returned
 }
 
+// retiredTries bounds how often a read begins anew because a segment left the log meanwhile. Retention and the cleaner
+// take segments away seldom; a truncation does so before it publishes what is left, and outlasts the tries.
+const retiredTries = 4
+
 // locate finds the first batch below upper that ends at or above offset, and pins its file. No file means that there is
 // no such batch.
 func (l *Log) locate(offset int64, upper Position) (batchPlace, *openFile, error) {
+	for range retiredTries {
+		place, file, err := l.locateOnce(offset, upper)
+		if err != errRetired {
+			return place, file, err
+		}
+		if offset < l.start.Load() {
+			break
+		}
+	}
+	return batchPlace{}, nil, l.goneMeanwhile(offset)
+}
+
+// goneMeanwhile is the answer to a reader whose segment left the log while it read.
+func (l *Log) goneMeanwhile(offset int64) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: offset %d was just deleted: %w", l.tp, offset, kerr.OffsetOutOfRange)
+}
+
+func (l *Log) locateOnce(offset int64, upper Position) (batchPlace, *openFile, error) {
 	segs := l.segmentList()
 	for i := max(floorSegment(segs, offset), 0); i < len(segs) && segs[i].base <= upper.SegmentBase; i++ {
 		seg := segs[i]
@@ -117,9 +142,6 @@ func (l *Log) locate(offset int64, upper Position) (batchPlace, *openFile, error
 			limit = min(limit, upper.Bytes)
 		}
 		file, err := l.m.files.acquire(seg)
-		if isNotExist(err) { // deleted since the list was read: what it held is below the log start now
-			return batchPlace{}, nil, fmt.Errorf("%s: offset %d was just deleted: %w", l.tp, offset, kerr.OffsetOutOfRange)
-		}
 		if err != nil {
 			return batchPlace{}, nil, l.readFailed(err)
 		}
@@ -169,16 +191,11 @@ func (l *Log) indexed(seg *segment, offset int64) (position int64, err error) {
 	if seg.broken.Load() {
 		return 0, nil
 	}
-	err = retryClosed(func() error {
-		e, err := seg.index.lookup(offset)
-		position = e.Position
-		return err
-	})
-	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
-		l.distrust(seg, err)
-		return 0, nil
+	e, err := seg.index.lookup(offset)
+	if misled, err := l.misled(seg, err); misled || err != nil {
+		return 0, err
 	}
-	return position, err
+	return e.Position, nil
 }
 
 func (l *Log) scanFrom(seg *segment, file *openFile, from, offset, limit int64) (batchPlace, error) {
@@ -200,8 +217,11 @@ func (l *Log) scanFrom(seg *segment, file *openFile, from, offset, limit int64) 
 }
 
 // readFailed turns an error of the disk into the client's: storage error, with the cause. The client sees only the
-// code, so the cause is logged.
+// code, so the cause is logged. errRetired is no such error and stays what it is.
 func (l *Log) readFailed(err error) error {
+	if errors.Is(err, errRetired) {
+		return errRetired
+	}
 	l.m.logger.Error("a read failed", "partition", l.tp.String(), "error", err)
 	return fmt.Errorf("read %s: %w: %w", l.tp, err, kerr.KafkaStorageError)
 }

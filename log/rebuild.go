@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -16,6 +17,11 @@ func (m *Manager) scanHeaders(name string, from, to int64, fn func(b record.Batc
 		return err
 	}
 	defer file.Close()
+	return m.scanFile(file, from, to, fn)
+}
+
+// scanFile is scanHeaders of a file that is open.
+func (m *Manager) scanFile(file vfs.File, from, to int64, fn func(b record.Batch, position int64, s *headerScan) error) error {
 	s := &headerScan{file: file, pos: from, limit: to, chunk: m.chunks.get()}
 	defer m.chunks.put(s.chunk)
 	for {

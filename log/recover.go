@@ -16,6 +16,19 @@ type recovery struct {
 	now int64
 
 	epochsLost bool // of the log that is being opened: they have to be read from the batches
+	// patient has a log opened although the disk has no room for what recovery writes: that stays in memory, and the first
+	// checkpoint after there is room writes it. noRoom says that it came to that.
+	patient bool
+	noRoom  error
+}
+
+// putOff reports whether err, of a write, is to be lived with for now.
+func (r *recovery) putOff(err error) bool {
+	if !r.patient || !isNoSpace(err) {
+		return false
+	}
+	r.noRoom = err
+	return true
 }
 
 func newRecovery(m *Manager) *recovery {
@@ -39,6 +52,7 @@ type plan struct {
 // open loads the log's files into l (rules 3.9.1 to 3.9.4). What lies above the recovery point is verified batch by
 // batch; after a clean stop of kbroker that is nothing, and no log file is read.
 func (r *recovery) open(l *Log) error {
+	r.noRoom = nil
 	files, err := l.listFiles()
 	if err != nil {
 		return err
@@ -85,7 +99,11 @@ func (r *recovery) open(l *Log) error {
 // openEmpty is open for a log whose directory has no segment.
 func (r *recovery) openEmpty(l *Log, v mark) error {
 	l.begin(l.dir.starts[l.tp])
-	if err := r.settleNames(l); err != nil { // segments that were truncated away must not come back
+	err := r.settleNames(l) // segments that were truncated away must not come back
+	if r.putOff(err) {
+		err = r.m.fs.SyncDir(l.path)
+	}
+	if err != nil {
 		return err
 	}
 	if v.end > l.start.Load() {
@@ -137,6 +155,9 @@ func (r *recovery) openSegments(l *Log, files *logFiles) ([]*segment, error) {
 		}
 		for _, err := range errs {
 			if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
+				for _, s := range append(segs, s) {
+					s.closeIndexes()
+				}
 				return nil, err
 			}
 			s.broken.Store(s.broken.Load() || err != nil)

@@ -461,6 +461,9 @@ func TestStray(t *testing.T) {
 			strays++
 		}
 	}
+	if end, ok := m.dirs[0].marks.get(MarkKey{TopicID: testTopicID}); ok {
+		t.Error("the stray log keeps its durable mark", end)
+	}
 	if id, err := ReadPartitionMetadata(c.disk, "/data/t-0"); strays != 1 || id != other || err != nil {
 		t.Error(strays, id, err)
 	}

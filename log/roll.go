@@ -26,6 +26,10 @@ func (l *Log) makeRoom(a *Append, cfg *Config) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	l.mu.Lock()
+	if l.closed != nil { // since it was admitted: a deleted log must not make its directory anew
+		defer l.mu.Unlock()
+		return l.closed
+	}
 	if l.roomFor(a, cfg) { // somebody else was here
 		l.mu.Unlock()
 		return nil
@@ -136,7 +140,11 @@ func (l *Log) addSegment(base, now int64, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	l.m.files.adopt(seg, file).release()
+	opened, err := l.m.files.adopt(seg, file)
+	if err != nil {
+		return err
+	}
+	opened.release()
 	l.install(append(slices.Clip(l.segmentList()), seg), now, cfg)
 	return nil
 }
@@ -148,7 +156,11 @@ func (l *Log) replaceEmpty(old *segment, base, now int64, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	l.m.files.adopt(seg, file).release()
+	opened, err := l.m.files.adopt(seg, file)
+	if err != nil {
+		return err
+	}
+	opened.release()
 	segs := slices.Clone(l.segmentList())
 	segs[len(segs)-1] = seg
 	l.install(segs, now, cfg)
@@ -187,7 +199,7 @@ func (l *Log) flushEntries(seg *segment) {
 
 // removeSegmentFiles removes the files of a segment that is in no list any more.
 func (m *Manager) removeSegmentFiles(s *segment) error {
-	m.files.forget(s)
+	m.files.retire(s)
 	for _, suffix := range segmentSuffixes {
 		if err := m.fs.Remove(s.path(suffix)); err != nil && !isNotExist(err) {
 			return err

@@ -36,6 +36,10 @@ type segment struct {
 
 	size atomic.Int64 // bytes that may be read
 	open atomic.Pointer[openFile]
+	// ringAt is the segment's place in the ring of descriptors, whose mutex guards it.
+	ringAt int
+	// retired says that the segment has left its log: its files are not to be opened any more.
+	retired atomic.Bool
 	// unsynced says that bytes were written since the last sync began; set under the append lock.
 	unsynced atomic.Bool
 	// indexDirty says that index entries are in memory or not synced.
@@ -108,42 +112,36 @@ func (s *segment) finish(t *tail) {
 
 // flushIndexes writes the index entries that are in memory. The caller holds the append lock.
 func (s *segment) flushIndexes() error {
-	return retryClosed(func() error {
-		return errors.Join(s.index.flush(), s.times.flush(), s.txns.flush())
-	})
+	return errors.Join(s.index.flush(), s.times.flush(), s.txns.flush())
 }
 
 // sealIndexes is flushIndexes for a segment that gets no more entries.
 func (s *segment) sealIndexes() error {
-	return retryClosed(func() error {
-		return errors.Join(s.index.seal(), s.times.seal(), s.txns.seal())
-	})
+	return errors.Join(s.index.seal(), s.times.seal(), s.txns.seal())
 }
 
 // syncIndexes makes the written index entries durable.
 func (s *segment) syncIndexes() error {
 	s.indexDirty.Store(false)
-	err := retryClosed(func() error {
-		return errors.Join(s.index.sync(), s.times.sync(), s.txns.sync())
-	})
+	err := errors.Join(s.index.sync(), s.times.sync(), s.txns.sync())
 	if err != nil {
 		s.indexDirty.Store(true)
 	}
 	return err
 }
 
+// closeIndexes closes the descriptors of the indexes, which open again when they are needed.
 func (s *segment) closeIndexes() {
-	// What was to be kept was flushed and synced before; a descriptor that fails to close is gone all the same.
-	_ = errors.Join(s.index.close(), s.times.close(), s.txns.close())
+	s.index.close()
+	s.times.close()
+	s.txns.close()
 }
 
-// lastTime returns the last entry of the time index, and false when there is none.
-func (s *segment) lastTime() (e timeEntry, ok bool, err error) {
-	err = retryClosed(func() (err error) {
-		e, ok, err = s.times.lastEntry()
-		return err
-	})
-	return e, ok, err
+// retireIndexes is closeIndexes for good.
+func (s *segment) retireIndexes() {
+	s.index.retire()
+	s.times.retire()
+	s.txns.retire()
 }
 
 // floorSegment returns the number of the last segment whose base is ≤ offset, or -1.

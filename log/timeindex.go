@@ -46,10 +46,11 @@ func openTimeIndex(fs vfs.FS, path string, base int64, maxBytes int32) (*timeInd
 		return x, nil
 	}
 	var first, last [timeEntryBytes]byte
-	file, err := x.handle()
+	file, err := x.forReading()
 	if err != nil {
 		return x, err
 	}
+	defer file.release()
 	if err := x.readEntries(file, first[:], 0); err != nil {
 		return x, err
 	}

@@ -21,7 +21,25 @@ type TimestampOffset struct {
 // OffsetForTimestamp returns the first record, by offset, whose timestamp is at least timestamp and whose offset is at
 // or above the log start (rule 6.7.11), and false when there is none. Segments are skipped by their largest timestamps,
 // then the time index, the batch headers and the records lead there.
-func (l *Log) OffsetForTimestamp(timestamp int64) (TimestampOffset, bool, error) {
+func (l *Log) OffsetForTimestamp(timestamp int64) (at TimestampOffset, ok bool, err error) {
+	err = l.again(func() error {
+		at, ok, err = l.offsetForTimestamp(timestamp)
+		return err
+	})
+	return at, ok, err
+}
+
+// again calls fn anew when a segment left the log while it looked at it.
+func (l *Log) again(fn func() error) error {
+	for range retiredTries {
+		if err := fn(); err != errRetired {
+			return err
+		}
+	}
+	return l.goneMeanwhile(l.start.Load())
+}
+
+func (l *Log) offsetForTimestamp(timestamp int64) (TimestampOffset, bool, error) {
 	end, err := l.readable(l.start.Load())
 	if err != nil {
 		return TimestampOffset{}, false, err
@@ -41,7 +59,7 @@ func (l *Log) OffsetForTimestamp(timestamp int64) (TimestampOffset, bool, error)
 		if s.base == end.SegmentBase {
 			limit = end.Bytes
 		}
-		at, ok, err := l.searchSegment(s, limit, timestamp)
+		at, ok, err := l.searchSegment(s, limit, end.Offset, timestamp)
 		if err != nil || ok {
 			return at, ok, err
 		}
@@ -56,15 +74,20 @@ func (l *Log) largestTimestamp(s *segment) (int64, error) {
 		return e.Timestamp, nil
 	}
 	largest := noTimestamp
-	e, ok, err := s.lastTime()
+	file, err := l.m.files.acquire(s)
+	if err != nil {
+		return largest, err
+	}
+	defer file.release()
+	e, ok, err := s.times.lastEntry()
 	if err == nil && ok {
 		err = l.checkTime(s, e)
 		largest = e.Timestamp
 	}
-	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
-		l.distrust(s, err)
+	misled, err := l.misled(s, err)
+	if misled {
 		largest = noTimestamp
-		err = l.m.scanHeaders(s.path(logSuffix), 0, s.size.Load(), func(b record.Batch, _ int64, _ *headerScan) error {
+		err = l.m.scanFile(file, 0, s.size.Load(), func(b record.Batch, _ int64, _ *headerScan) error {
 			largest = max(largest, b.MaxTimestamp())
 			return nil
 		})
@@ -73,6 +96,21 @@ func (l *Log) largestTimestamp(s *segment) (int64, error) {
 		s.largest.Store(&timeEntry{Timestamp: largest})
 	}
 	return largest, err
+}
+
+// misled reports whether the error of a look into an index says that it is missing or damaged, and has it made anew then.
+// Another error is returned: that of the disk, or errRetired.
+func (l *Log) misled(s *segment, err error) (bool, error) {
+	switch {
+	case err == nil:
+		return false, nil
+	case s.retired.Load():
+		return false, errRetired
+	case isNotExist(err) || errors.Is(err, ErrCorrupt):
+		l.distrust(s, err)
+		return true, nil
+	}
+	return false, err
 }
 
 // checkTime compares a time index entry with the batch that it names.
@@ -106,36 +144,33 @@ func (l *Log) distrust(s *segment, why error) {
 	l.m.changed(l)
 }
 
-// searchSegment looks for the record in s, from where the time index leads.
-func (l *Log) searchSegment(s *segment, limit, timestamp int64) (TimestampOffset, bool, error) {
+// searchSegment looks for the record in the first limit bytes of s, from where the time index leads. The log ends at end.
+func (l *Log) searchSegment(s *segment, limit, end, timestamp int64) (TimestampOffset, bool, error) {
+	file, err := l.m.files.acquire(s)
+	if err != nil {
+		return TimestampOffset{}, false, l.readFailed(err)
+	}
+	defer file.release()
 	var from int64
-	var e timeEntry
-	err := retryClosed(func() (err error) {
-		e, err = s.times.lookup(timestamp - 1) // an entry with the very timestamp lies behind the first such batch
-		return err
-	})
+	e, err := s.times.lookup(timestamp - 1) // an entry with the very timestamp lies behind the first such batch
+	if err == nil && e.Offset >= end {      // of a batch that is being appended: all before it are too old
+		return TimestampOffset{}, false, nil
+	}
 	if err == nil && e.Timestamp >= 0 {
 		if err = l.checkTime(s, e); err == nil {
 			from, err = l.indexed(s, e.Offset)
 		}
 	}
-	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
-		l.distrust(s, err)
-		from, err = 0, nil
-	}
-	if err != nil {
+	if misled, err := l.misled(s, err); misled {
+		from = 0
+	} else if err != nil {
 		return TimestampOffset{}, false, l.readFailed(err)
 	}
-	return l.searchTime(s, from, limit, timestamp)
+	return l.searchTime(file, from, limit, timestamp)
 }
 
-// searchTime looks for the record among the batches of s between two positions.
-func (l *Log) searchTime(s *segment, from, limit, timestamp int64) (at TimestampOffset, ok bool, err error) {
-	file, err := l.m.files.acquire(s)
-	if err != nil {
-		return at, false, l.readFailed(err)
-	}
-	defer file.release()
+// searchTime looks for the record among the batches of a segment's file between two positions.
+func (l *Log) searchTime(file *openFile, from, limit, timestamp int64) (at TimestampOffset, ok bool, err error) {
 	scan := headerScan{file: file.File, pos: from, limit: limit, chunk: l.m.chunks.get()}
 	defer l.m.chunks.put(scan.chunk)
 	start := l.start.Load()
@@ -175,7 +210,15 @@ func readBatch(file vfs.File, b record.Batch, position int64) (record.Batch, err
 
 // MaxTimestamp returns the record with the largest timestamp, the first of several by offset (rule 6.7.2), and false when
 // no record has one.
-func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) {
+func (l *Log) MaxTimestamp() (at TimestampOffset, ok bool, err error) {
+	err = l.again(func() error {
+		at, ok, err = l.maxTimestamp()
+		return err
+	})
+	return at, ok, err
+}
+
+func (l *Log) maxTimestamp() (TimestampOffset, bool, error) {
 	end, err := l.readable(l.start.Load())
 	if err != nil {
 		return TimestampOffset{}, false, err
@@ -203,13 +246,18 @@ func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) {
 		largest = max(largest, of)
 	}
 	// Where no record has a time, which is -1, it is the first record.
-	return l.OffsetForTimestamp(largest)
+	return l.offsetForTimestamp(largest)
 }
 
 // largestFrom returns the largest timestamp of the records of s at or above offset.
 func (l *Log) largestFrom(s *segment, offset int64) (int64, error) {
 	largest := noTimestamp
-	err := l.m.scanHeaders(s.path(logSuffix), 0, s.size.Load(), func(b record.Batch, position int64, scan *headerScan) error {
+	file, err := l.m.files.acquire(s)
+	if err != nil {
+		return largest, err
+	}
+	defer file.release()
+	err = l.m.scanFile(file, 0, s.size.Load(), func(b record.Batch, position int64, scan *headerScan) error {
 		if b.BaseOffset() >= offset || b.TimestampType() == record.LogAppendTime && b.LastOffset() >= offset {
 			largest = max(largest, b.MaxTimestamp())
 			return nil

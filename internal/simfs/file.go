@@ -166,6 +166,7 @@ func (f *file) Close() error {
 	f.closed = true
 	if !f.s.down {
 		f.n.opens--
+		f.s.opens--
 		f.s.d.release(f.n)
 	}
 	return nil

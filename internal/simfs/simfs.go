@@ -32,6 +32,7 @@ type FS struct {
 	// What follows is guarded by d.mu.
 
 	down  bool // the process has ended
+	opens int  // files that it has open
 	rules []*Rule
 	locks map[*node]bool
 }
@@ -106,6 +107,13 @@ func (s *FS) OpenFile(name string, flag int, _ fs.FileMode) (vfs.File, error) {
 	return f, nil
 }
 
+// OpenFiles returns how many files the process has open: what it would have descriptors for.
+func (s *FS) OpenFiles() int {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.opens
+}
+
 // OpenDirect implements vfs.FS. Reads that are not aligned fail with EINVAL on every system, so that a test finds them.
 func (s *FS) OpenDirect(name string) (vfs.File, error) {
 	f, err := s.open(name, os.O_RDONLY)
@@ -126,6 +134,7 @@ func (s *FS) open(name string, flag int) (*file, error) {
 		return nil, pathError("open", name, err)
 	}
 	n.opens++
+	s.opens++
 	return &file{s: s, n: n, name: name, access: flag & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR)}, nil
 }
 
