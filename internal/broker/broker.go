@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/handler"
 	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/vfs"
@@ -46,6 +48,8 @@ type Broker struct {
 	logs       *log.Manager
 	controller *controller.Controller
 	replicas   *replica.Manager
+	machines   *coordinator.Runtime[*group.Machine]
+	groups     *group.Coordinator
 	service    *handler.Service
 	server     *wire.Server // set with applyMu held, since what follows images changes its limits
 	http       *httpServer
@@ -56,6 +60,7 @@ type Broker struct {
 	listeners   []boundListener
 	health      health
 	dataLimits  atomic.Pointer[handler.Limits]
+	groupConfig atomic.Pointer[group.Config]
 
 	applyMu sync.Mutex      // serializes what follows images
 	applied *metadata.Image // nil until the logs are loaded
@@ -153,12 +158,15 @@ func (b *Broker) Wait(ctx context.Context) error {
 // stopGrace is how long clients' requests in progress may take to be answered at a stop.
 const stopGrace = 2 * time.Second
 
-// Stop ends the node in order: clients, then the controller, then the logs with their marker of a clean shutdown.
+// Stop ends the node in order: coordinators, clients, then the controller, then the logs with their marker of a clean shutdown.
 func (b *Broker) Stop(ctx context.Context) error {
 	b.stopOnce.Do(func() {
 		b.health.enter("stop")
 		close(b.stopping)
 		b.background.Wait()
+		if b.machines != nil {
+			b.machines.Close() // first: joins may be parked for minutes, and are answered now
+		}
 		if b.server != nil {
 			grace, cancel := context.WithTimeout(ctx, stopGrace)
 			b.server.Close(grace)

@@ -97,6 +97,7 @@ func (b *Broker) reconfigure(prev, next *metadata.Image) {
 			b.logger.Warn("dynamic broker settings", "err", err)
 		}
 		b.limitData()
+		b.configureGroups()
 		if b.server != nil {
 			b.server.SetLimits(limits(b.o.Config.Broker()))
 		}

@@ -54,6 +54,7 @@ func (b *Broker) startController(ctx context.Context) error {
 	}
 	b.controller = c
 	b.replicas = replica.NewManager(replica.Options{Self: cfg.NodeID, Logs: b.logs, Resolve: b.resolve, Logger: b.logger})
+	b.makeGroups()
 	c.Subscribe(b.follow)
 	c.Start()
 	return c.WaitReady(ctx)
@@ -144,6 +145,7 @@ func (b *Broker) follow(_, next *metadata.Image) {
 func (b *Broker) apply(prev, next *metadata.Image) {
 	b.reconfigure(prev, next)
 	b.replicas.Apply(prev, next)
+	b.machines.Apply(next)
 }
 
 // nodeName is this broker's name as a config resource.
@@ -218,6 +220,7 @@ func (b *Broker) deps() *handler.Deps {
 		Authorizer: acl.AllowAll{},
 		Controller: b.controller.Client(),
 		Replicas:   b.replicas,
+		Groups:     b.groups,
 		Codecs:     b.codecs,
 		Admin:      b.admin(),
 		Config:     b.o.Config,
@@ -240,7 +243,7 @@ func (b *Broker) admin() handler.Admin {
 			}
 			return entries
 		},
-		InternalTopic: func(string) (controller.NewTopic, bool) { return controller.NewTopic{}, false },
+		InternalTopic: b.internalTopic,
 	}
 }
 

@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"strconv"
+
+	"github.com/kbroker/kbroker/controller"
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/coordinator/group"
+	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/replica"
+)
+
+// makeGroups makes the group coordinator. Its partitions come with the images.
+func (b *Broker) makeGroups() {
+	b.configureGroups()
+	b.machines = coordinator.NewRuntime(coordinator.Options[*group.Machine]{
+		Topic: group.OffsetsTopic, Self: b.o.Config.Broker().NodeID,
+		New: func(int32) *group.Machine { return group.NewMachine(b.groupConfig.Load, b.metadata.Load) },
+		Lookup: func(partition int32) *replica.Partition {
+			return b.replicas.LookupName(group.OffsetsTopic, partition)
+		},
+		Codecs: b.codecs,
+		Compression: func() record.Compression {
+			return record.Compression{Codec: record.Codec(b.o.Config.Broker().Groups.OffsetsCompression)}
+		},
+		Logger: b.logger,
+	})
+	b.groups = group.NewCoordinator(b.machines, b.metadata.Load)
+}
+
+// configureGroups makes the group coordinator obey the settings as they are now.
+func (b *Broker) configureGroups() {
+	g := &b.o.Config.Broker().Groups
+	b.groupConfig.Store(&group.Config{
+		InitialRebalanceDelay: g.InitialRebalanceDelay, MinSessionTimeout: g.MinSessionTimeout, MaxSessionTimeout: g.MaxSessionTimeout,
+		MaxSize: int32(g.MaxSize), OffsetMetadataMaxBytes: g.OffsetMetadataMaxBytes,
+		OffsetsRetention: g.OffsetsRetention, OffsetsRetentionCheck: g.OffsetsRetentionCheck,
+	})
+}
+
+// internalTopic is how a coordinator's topic is created (rules 7.1.7 and 8.6.5). It has as many replicas as are asked for
+// and there are brokers for: a single node serves groups with Kafka's default of three.
+func (b *Broker) internalTopic(name string) (controller.NewTopic, bool) {
+	if name != group.OffsetsTopic {
+		return controller.NewTopic{}, false
+	}
+	g := &b.o.Config.Broker().Groups
+	alive := int16(0)
+	for _, x := range b.metadata.Load().Brokers() {
+		if !x.Fenced {
+			alive++
+		}
+	}
+	return controller.NewTopic{
+		Name: name, Partitions: g.OffsetsPartitions, ReplicationFactor: max(1, min(g.OffsetsReplicationFactor, alive)),
+		Configs: []controller.ConfigSetting{
+			setting("cleanup.policy", "compact"), setting("compression.type", "producer"),
+			setting("segment.bytes", strconv.Itoa(int(g.OffsetsSegmentBytes))),
+		},
+	}, true
+}
+
+func setting(name, value string) controller.ConfigSetting {
+	return controller.ConfigSetting{Name: name, Value: &value}
+}
