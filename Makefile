@@ -1,7 +1,7 @@
 # The targets that people and CI use. `make test` is the one command that tests everything, and all that CI runs.
 
 .DEFAULT_GOAL := build
-.PHONY: build test check unit fuzz integration bench
+.PHONY: build test check unit fuzz integration bench proof
 
 # build makes the static binary, ./kbroker.
 build:

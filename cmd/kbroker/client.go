@@ -52,8 +52,8 @@ func (c *connection) open(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, er
 	return client, nil
 }
 
-// admin runs do with an administrative client, within the time-out.
-func (c *connection) admin(ctx context.Context, do func(context.Context, *kadm.Client) error) error {
+// with runs do with a client, within the time-out.
+func (c *connection) with(ctx context.Context, do func(context.Context, *kgo.Client) error) error {
 	client, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -61,9 +61,16 @@ func (c *connection) admin(ctx context.Context, do func(context.Context, *kadm.C
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	a := kadm.NewClient(client)
-	a.SetTimeoutMillis(int32(c.timeout.Milliseconds()))
-	return do(ctx, a)
+	return do(ctx, client)
+}
+
+// admin runs do with an administrative client, within the time-out.
+func (c *connection) admin(ctx context.Context, do func(context.Context, *kadm.Client) error) error {
+	return c.with(ctx, func(ctx context.Context, client *kgo.Client) error {
+		a := kadm.NewClient(client)
+		a.SetTimeoutMillis(int32(c.timeout.Milliseconds()))
+		return do(ctx, a)
+	})
 }
 
 // output is the -o flag of commands that list something.
@@ -88,14 +95,26 @@ func (o *output) print(w io.Writer, v any, heading []string, rows [][]string) er
 	return printTable(w, heading, rows)
 }
 
-// printTable writes rows in columns.
+// printTable writes rows in columns, without blanks behind the last one.
 func printTable(w io.Writer, heading []string, rows [][]string) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	if heading != nil {
 		fmt.Fprintln(table, strings.Join(heading, "\t"))
 	}
 	for _, r := range rows {
 		fmt.Fprintln(table, strings.Join(r, "\t"))
 	}
-	return table.Flush()
+	_ = table.Flush() // it writes to memory
+	for line := range strings.Lines(text.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// done reports one thing that was done: a line of text, or of JSON with the verb as "result".
+func (o *output) done(w io.Writer, verb, kind, name string) error {
+	return o.print(w, map[string]string{kind: name, "result": verb}, nil, [][]string{{verb + " " + name}})
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,53 +16,95 @@ func configCommand() *cobra.Command {
 	return cmd
 }
 
+// shownSetting is a setting as show prints it.
+type shownSetting struct {
+	Name    string  `json:"name"`
+	Value   *string `json:"value"` // null: none, or not to be shown
+	Hidden  bool    `json:"hidden,omitempty"`
+	Default *string `json:"default"` // Kafka's; null: none
+	From    string  `json:"from"`
+	Class   string  `json:"class"`
+}
+
 func configShowCommand() *cobra.Command {
 	var flags settingFlags
 	var all bool
+	var o output
 	cmd := &cobra.Command{
 		Use: "show [server.properties]", Short: "Print settings, and where they come from", Args: arguments(0, 1, "one file at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.format = flags.takeFormat(o.format)
+			if err := o.check(); err != nil {
+				return err
+			}
 			store, err := loadConfig(flags.sources(args))
 			if err != nil {
 				return err
 			}
-			origins := map[string]string{}
-			for _, s := range store.Settings().All() {
-				origins[s.Name] = s.Origin
+			list, rows := []shownSetting{}, [][]string{}
+			for _, x := range settingsOf(store, all) {
+				list = append(list, x)
+				rows = append(rows, []string{x.Name, x.text(), x.From, x.Class})
 			}
-			var rows [][]string
-			entries := store.DescribeBroker(nil)
-			slices.SortFunc(entries, func(a, b config.Entry) int { return cmp.Compare(a.Name, b.Name) })
-			for _, e := range entries {
-				origin, set := origins[e.Name]
-				if !set {
-					origin = "Kafka's default"
-				}
-				if origin == "default" {
-					origin = "kbroker's default"
-				}
-				if set || all {
-					rows = append(rows, []string{e.Name, shown(e), origin, class(e.Name)})
-				}
-			}
-			return printTable(cmd.OutOrStdout(), []string{"NAME", "VALUE", "FROM", "CLASS"}, rows)
+			return o.print(cmd.OutOrStdout(), list, []string{"NAME", "VALUE", "FROM", "CLASS"}, rows)
 		},
 	}
 	flags.add(cmd)
 	flags.addData(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "print all settings, not only those that are set")
+	cmd.Flags().StringVar(&o.format, "output", "text", "text or json; -o json does it too")
 	return cmd
 }
 
-// shown is the value of a setting as it may be printed.
-func shown(e config.Entry) string {
+// takeFormat takes text or json out of the values of -o, which are settings as KEY=VALUE otherwise, and returns the last
+// one that there is.
+func (f *settingFlags) takeFormat(format string) string {
+	f.options = slices.DeleteFunc(f.options, func(o string) bool {
+		if o != "text" && o != "json" {
+			return false
+		}
+		format = o
+		return true
+	})
+	return format
+}
+
+// settingsOf lists the settings that are set somewhere, or all, by name.
+func settingsOf(store *config.Store, all bool) (list []shownSetting) {
+	origins := map[string]string{}
+	for _, s := range store.Settings().All() {
+		origins[s.Name] = s.Origin
+	}
+	entries := store.DescribeBroker(nil)
+	slices.SortFunc(entries, func(a, b config.Entry) int { return cmp.Compare(a.Name, b.Name) })
+	for _, e := range entries {
+		from, set := origins[e.Name]
+		switch {
+		case !set && !all:
+			continue
+		case !set:
+			from = "Kafka's default"
+		case from == "default":
+			from = "kbroker's default"
+		}
+		x := shownSetting{Name: e.Name, Value: e.Value, Hidden: e.Sensitive, From: from, Class: class(e.Name)}
+		if k := config.BrokerKeys.Key(e.Name); k != nil && !k.Null {
+			x.Default = &k.Default
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// text is the value as it may be printed.
+func (x *shownSetting) text() string {
 	switch {
-	case e.Sensitive:
+	case x.Hidden:
 		return "(hidden)"
-	case e.Value == nil:
+	case x.Value == nil:
 		return "(none)"
 	}
-	return *e.Value
+	return *x.Value
 }
 
 func class(name string) string {
@@ -72,52 +112,4 @@ func class(name string) string {
 		return k.Class.String()
 	}
 	return "unknown"
-}
-
-func configCheckCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "check server.properties", Short: "Say what kbroker makes of a file of settings", Args: arguments(1, 1, "one file"),
-		Long: `Sort the settings of a file, such as that of a Kafka broker, into those that work, those that are accepted without
-effect and why, and those that nobody knows. The exit code is 78 if kbroker would not start with it.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			settings, err := config.Load(config.Sources{Defaults: nodeDefaults, File: args[0]})
-			if settings == nil {
-				return &exitError{exitConfig, err}
-			}
-			printClasses(cmd, settings)
-			if err == nil {
-				_, err = config.NewStore(settings)
-			}
-			if err != nil {
-				return &exitError{exitConfig, err}
-			}
-			return nil
-		},
-	}
-}
-
-// printClasses prints the settings of a file by what becomes of them. What is wrong is in the error of their loading.
-func printClasses(cmd *cobra.Command, settings *config.Settings) {
-	out := cmd.OutOrStdout()
-	list := func(title string, all []config.Setting, note func(config.Setting) string) {
-		first := true
-		for _, s := range all {
-			if s.Origin == "default" {
-				continue
-			}
-			if first {
-				fmt.Fprintf(out, "%s:\n", title)
-				first = false
-			}
-			fmt.Fprintf(out, "  %s\n", strings.TrimSpace(s.Name+"  "+note(s)))
-		}
-	}
-	none := func(config.Setting) string { return "" }
-	list("works", settings.Working(), none)
-	list("refused", settings.Refused(), func(s config.Setting) string { return s.Key.Note })
-	list("accepted without effect", settings.WithoutEffect(), func(s config.Setting) string { return s.Key.Note })
-	list("unknown", settings.Unknown(), none)
-	for _, w := range settings.Warnings {
-		fmt.Fprintf(out, "note: %s\n", w)
-	}
 }

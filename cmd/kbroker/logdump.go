@@ -48,7 +48,11 @@ func dumpFile(w io.Writer, name string, options log.DumpOptions) error {
 	if _, err := os.Stat(name); err != nil {
 		return fmt.Errorf("dump: %w", err)
 	}
-	if filepath.Base(filepath.Dir(name)) == raftwal.DirName {
+	full, err := filepath.Abs(name) // a bare name may be one of a file in that directory
+	if err != nil {
+		return fmt.Errorf("dump %s: %w", name, err)
+	}
+	if filepath.Base(filepath.Dir(full)) == raftwal.DirName {
 		return fmt.Errorf("dump %s: the cluster's metadata, which is not printed; kbroker topic describe shows what it says", name)
 	}
 	return log.Dump(w, vfs.OS(), name, options)

@@ -30,7 +30,10 @@ func run(args []string) int {
 	}
 	code := exitCode(err)
 	if code != exitInterrupted {
-		fmt.Fprintf(os.Stderr, "kbroker: %v\n", err)
+		// Several errors are several lines, each with the prefix that log collectors look for.
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(os.Stderr, "kbroker: %s\n", strings.TrimSuffix(line, "\n"))
+		}
 	}
 	return code
 }
@@ -44,7 +47,7 @@ func rootCommand() *cobra.Command {
   kbroker start    starts a broker that keeps what it acknowledged`,
 		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(startCommand(), devCommand(), topicCommand(), produceCommand(), consumeCommand(), healthCommand(),
+	root.AddCommand(startCommand(), devCommand(), topicCommand(), groupCommand(), produceCommand(), consumeCommand(), healthCommand(),
 		versionCommand(), logCommand(), configCommand())
 	root.SetFlagErrorFunc(usageError)
 	usageArgs(root)

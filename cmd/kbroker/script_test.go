@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/kbroker/kbroker/internal/config"
 )
 
 // beKbroker in the environment makes the test binary the program that it tests, so that tests run it as users do.
@@ -99,8 +101,24 @@ func (s *shell) masked(text string, known map[string]string) string {
 	return text
 }
 
-// TestScripts runs testdata/*.txt: "run" gives its lines to a shell, "file NAME" writes them to a file. In
-// testdata/node.txt a node runs at BOOTSTRAP.
+// judgement is what config check says about an environment, of which the lines are variables as NAME=VALUE.
+func judgement(environ []string) string {
+	settings, err := config.Load(config.Sources{Defaults: nodeDefaults, Environ: environ})
+	if err == nil {
+		_, err = config.NewStore(settings)
+	}
+	var out strings.Builder
+	v := judge(settings, err)
+	v.print(&out)
+	for _, e := range v.Errors {
+		fmt.Fprintf(&out, "error: %s\n", e)
+	}
+	fmt.Fprintf(&out, "starts: %v\n", v.Starts)
+	return out.String()
+}
+
+// TestScripts runs testdata/*.txt: "run" gives its lines to a shell, "file NAME" writes them to a file, "judge" takes
+// them for an environment. In testdata/node.txt a node runs at BOOTSTRAP.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var known map[string]string
@@ -119,6 +137,8 @@ func TestScripts(t *testing.T) {
 					t.Fatal(err)
 				}
 				return ""
+			case "judge":
+				return judgement(strings.Split(d.Input, "\n"))
 			case "run":
 				return s.masked(s.run(d.Input), known)
 			}

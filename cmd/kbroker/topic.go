@@ -21,10 +21,10 @@ import (
 
 // topicCommand is `kbroker topic`.
 func topicCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics"}
+	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe, alter and delete topics"}
 	c := &connection{}
 	c.add(cmd)
-	cmd.AddCommand(topicCreateCommand(c), topicListCommand(c), topicDescribeCommand(c), topicDeleteCommand(c))
+	cmd.AddCommand(topicCreateCommand(c), topicListCommand(c), topicDescribeCommand(c), topicAlterCommand(c), topicDeleteCommand(c))
 	return cmd
 }
 
@@ -33,12 +33,13 @@ func topicCreateCommand(c *connection) *cobra.Command {
 	var replicas int16
 	var settings []string
 	var ifNotExists bool
+	var o output
 	cmd := &cobra.Command{
 		Use: "create TOPIC...", Short: "Create topics", Args: arguments(1, 0, "at least one topic"),
 		Example: "  kbroker topic create clicks -p 12 -c retention.ms=3600000",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			configs, err := parseSettings(settings)
-			if err != nil {
+			if err = errors.Join(o.check(), err); err != nil {
 				return err
 			}
 			return c.admin(cmd.Context(), func(ctx context.Context, a *kadm.Client) error {
@@ -49,7 +50,7 @@ func topicCreateCommand(c *connection) *cobra.Command {
 				var all []error
 				for _, name := range args {
 					if t := created[name]; t.Err == nil {
-						fmt.Fprintf(cmd.OutOrStdout(), "created %s\n", name)
+						all = append(all, o.done(cmd.OutOrStdout(), "created", "topic", name))
 					} else if !ifNotExists || !errors.Is(t.Err, kerr.TopicAlreadyExists) {
 						all = append(all, topicError("creating", name, t.Err, t.ErrMessage))
 					}
@@ -60,6 +61,8 @@ func topicCreateCommand(c *connection) *cobra.Command {
 	}
 	cmd.Flags().Int32VarP(&partitions, "partitions", "p", -1, "number of partitions; -1: the broker's num.partitions")
 	cmd.Flags().Int16VarP(&replicas, "replicas", "r", -1, "number of replicas; -1: the broker's default.replication.factor")
+	cmd.Flags().Int16Var(&replicas, "replication-factor", -1, "as --replicas, for those who know it from Kafka's tools")
+	o.add(cmd)
 	cmd.Flags().StringArrayVarP(&settings, "config", "c", nil, "a setting of the topics as KEY=VALUE; may be repeated")
 	cmd.Flags().BoolVar(&ifNotExists, "if-not-exists", false, "leave alone what exists")
 	return cmd
@@ -143,9 +146,13 @@ type topicSummary struct {
 
 func topicDeleteCommand(c *connection) *cobra.Command {
 	var ifExists, yes bool
+	var o output
 	cmd := &cobra.Command{
 		Use: "delete TOPIC...", Short: "Delete topics and their records", Args: arguments(1, 0, "at least one topic"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
 			if !yes && term.IsTerminal(int(os.Stdin.Fd())) && !confirm(cmd, "delete "+strings.Join(args, ", ")+" with all records?") {
 				return &exitError{exitFailed, errors.New("nothing was deleted")}
 			}
@@ -157,7 +164,7 @@ func topicDeleteCommand(c *connection) *cobra.Command {
 				var all []error
 				for _, name := range args {
 					if t := deleted[name]; t.Err == nil {
-						fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", name)
+						all = append(all, o.done(cmd.OutOrStdout(), "deleted", "topic", name))
 					} else if !ifExists || !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 						all = append(all, topicError("deleting", name, t.Err, t.ErrMessage))
 					}
@@ -166,6 +173,7 @@ func topicDeleteCommand(c *connection) *cobra.Command {
 			})
 		},
 	}
+	o.add(cmd)
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "leave alone what does not exist")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd

@@ -71,6 +71,9 @@ func NewStore(settings *Settings) (*Store, error) {
 		return nil, settings.locate(err)
 	}
 	l := layers{static: s.static}
+	if err := l.checkRoles(); err != nil { // first: what a controller alone lacks is beside the point
+		return nil, settings.locate(err)
+	}
 	view, err := l.view()
 	if err == nil {
 		err = l.checkSingleNode(view)
@@ -283,15 +286,18 @@ func (b *Broker) check() error {
 
 func isPort(text string) bool { _, err := strconv.ParseUint(text, 10, 16); return err == nil }
 
-// checkSingleNode accepts the settings of a Kafka node that is broker and controller alone, and refuses those of a
-// larger cluster.
-func (l *layers) checkSingleNode(b *Broker) error {
-	if raw, _, ok := l.find("process.roles"); ok {
-		roles := splitList(raw)
-		if !slices.Contains(roles, "broker") || !slices.Contains(roles, "controller") {
-			return problem("process.roles", "%s: this release runs single nodes, which are both; write broker,controller", raw)
-		}
+// checkRoles accepts a node that is both broker and controller.
+func (l *layers) checkRoles() error {
+	raw, _, ok := l.find("process.roles")
+	roles := splitList(raw)
+	if ok && (!slices.Contains(roles, "broker") || !slices.Contains(roles, "controller")) {
+		return problem("process.roles", "%s: this release runs single nodes, which are both; write broker,controller", raw)
 	}
+	return nil
+}
+
+// checkSingleNode accepts the settings of a Kafka node that is alone, and refuses those of a larger cluster.
+func (l *layers) checkSingleNode(b *Broker) error {
 	voters := splitList(l.lookup("controller.quorum.voters"))
 	if len(voters) > 1 {
 		return problem("controller.quorum.voters", "names %d voters: this release runs single nodes; name this node only, or leave it out", len(voters))

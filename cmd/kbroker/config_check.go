@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kbroker/kbroker/internal/config"
+)
+
+// verdict is what kbroker makes of some settings.
+type verdict struct {
+	Starts        bool     `json:"starts"` // a node would start with them
+	Works         []judged `json:"works"`
+	Refused       []judged `json:"refused"`
+	WithoutEffect []judged `json:"accepted_without_effect"`
+	Unknown       []judged `json:"unknown"`
+	Notes         []string `json:"notes"`
+	Errors        []string `json:"errors"`
+}
+
+// judged is one setting of a verdict.
+type judged struct {
+	Name string `json:"name"`
+	From string `json:"from"`          // such as server.properties:12
+	Why  string `json:"why,omitempty"` // it is refused or without effect
+}
+
+func configCheckCommand() *cobra.Command {
+	var o output
+	var environment bool
+	cmd := &cobra.Command{
+		Use: "check [server.properties]", Short: "Say what kbroker makes of a file of settings, or of the environment",
+		Args: arguments(0, 1, "one file at most"),
+		Long: `Sort settings into those that work, those that are refused and what to do instead, those that are accepted without
+effect and why, and those that nobody knows. They come from a file, such as that of a Kafka broker, or from the variables
+of the environment (KAFKA_LISTENERS and so on) when no file is named. The exit code is 78 if kbroker would not start with
+them.`,
+		Example: `  kbroker config check /etc/kafka/server.properties
+  env -i KAFKA_LISTENERS=PLAINTEXT://:9092 kbroker config check`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			from := config.Sources{Defaults: nodeDefaults}
+			if len(args) == 1 {
+				from.File = args[0]
+			}
+			if environment || len(args) == 0 {
+				from.Environ = os.Environ()
+			}
+			settings, err := config.Load(from)
+			if settings == nil {
+				return &exitError{exitConfig, err}
+			}
+			if err == nil {
+				_, err = config.NewStore(settings)
+			}
+			v := judge(settings, err)
+			if o.format == "json" {
+				if err := o.print(cmd.OutOrStdout(), v, nil, nil); err != nil {
+					return err
+				}
+			} else {
+				v.print(cmd.OutOrStdout())
+			}
+			if err != nil {
+				return &exitError{exitConfig, err}
+			}
+			return nil
+		},
+	}
+	o.add(cmd)
+	cmd.Flags().BoolVar(&environment, "environment", false, "judge the environment with the file, as a start would")
+	return cmd
+}
+
+// judge sorts settings. err is why a node would not start with them.
+func judge(settings *config.Settings, err error) *verdict {
+	why := func(s config.Setting) string { return s.Key.Note }
+	none := func(config.Setting) string { return "" }
+	list := func(all []config.Setting, why func(config.Setting) string) []judged {
+		out := []judged{}
+		for _, s := range all {
+			if s.Origin != "default" {
+				out = append(out, judged{s.Name, s.Origin, why(s)})
+			}
+		}
+		return out
+	}
+	v := &verdict{
+		Starts: err == nil,
+		Works:  list(settings.Working(), none), Refused: list(settings.Refused(), why),
+		WithoutEffect: list(settings.WithoutEffect(), why), Unknown: list(settings.Unknown(), none),
+		Notes: append([]string{}, settings.Warnings...), Errors: []string{},
+	}
+	if err != nil {
+		v.Errors = strings.Split(err.Error(), "\n")
+	}
+	return v
+}
+
+func (v *verdict) print(w io.Writer) {
+	for _, part := range []struct {
+		title string
+		all   []judged
+	}{{"works", v.Works}, {"refused", v.Refused}, {"accepted without effect", v.WithoutEffect}, {"unknown", v.Unknown}} {
+		if len(part.all) > 0 {
+			fmt.Fprintf(w, "%s:\n", part.title)
+		}
+		for _, j := range part.all {
+			fmt.Fprintf(w, "  %s\n", strings.TrimSpace(j.Name+"  "+j.Why))
+		}
+	}
+	for _, n := range v.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+}
