@@ -33,7 +33,14 @@ func (m *Manager) Delete(tp TopicPartition) error {
 	if err := l.dir.committer.do(func() { l.dir.marks.release(l.key()) }, true); err != nil {
 		return err
 	}
+	m.cleaner.forget(l)
 	l.dir.keeper.forget(tp)
+	if l.cleaned.Load() >= 0 { // a topic that is made anew under this name must not be taken for clean
+		l.cleaned.Store(-1)
+		if err := l.dir.keeper.writeCleaned(l); err != nil {
+			return err
+		}
+	}
 	if l.active() == nil {
 		if _, err := m.fs.Stat(l.path); isNotExist(err) {
 			return nil
@@ -90,6 +97,7 @@ func (m *Manager) Close(brokerEpoch int64) error {
 	}
 	m.closed = true
 	m.mu.Unlock()
+	m.cleaner.stop()
 	errs := make([]error, len(m.dirs))
 	var wg sync.WaitGroup
 	for i, d := range m.dirs {

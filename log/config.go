@@ -72,6 +72,15 @@ func DefaultConfig() Config {
 	}
 }
 
+// rollMs is the age in ms at which a segment ends: a compacted topic's within max.compaction.lag.ms, since the active
+// segment is never cleaned.
+func (c *Config) rollMs() int64 {
+	if c.Compact && c.MaxCompactionLagMs > 0 {
+		return min(c.SegmentMs, c.MaxCompactionLagMs)
+	}
+	return c.SegmentMs
+}
+
 // AckDurable reports whether an append is acknowledged by DurableEnd and not by End. flush.messages=1 is Kafka's way to
 // ask for a sync before each acknowledgement, and keeps that meaning with any durability (rule 3.5.4).
 func (c *Config) AckDurable() bool { return c.Durability == Fsync || c.FlushMessages <= 1 }

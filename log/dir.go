@@ -38,7 +38,7 @@ type Dir struct {
 	unclean     bool
 	brokerEpoch int64
 	// What the checkpoints of the last run say; read-only.
-	recoveryPoints, starts, highWatermarks map[TopicPartition]int64
+	recoveryPoints, starts, highWatermarks, cleaned map[TopicPartition]int64
 
 	logs atomic.Int64 // logs in the directory
 

@@ -138,6 +138,20 @@ func (f *entryFile) handle(flags int) (*openFile, error) {
 	return other, nil
 }
 
+// create makes the file under another name, which the caller changes to the index's own while the file is open.
+func (f *entryFile) create(name string) error {
+	opened, err := f.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	file := &openFile{File: opened}
+	file.refs.Store(1)
+	f.mu.Lock()
+	f.file = file
+	f.mu.Unlock()
+	return nil
+}
+
 // flush writes the entries in memory to the file, creating it, in one write. It does not sync.
 func (f *entryFile) flush() error {
 	file, err := f.forWriting()

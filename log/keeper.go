@@ -46,6 +46,7 @@ type keeper struct {
 	behind      []*Log // changed, and not checkpointed yet
 	recovery    offsetFile
 	starts      offsetFile
+	cleaned     offsetFile
 	nextRewrite time.Time
 }
 
@@ -59,6 +60,7 @@ func newKeeper(d *Dir) *keeper {
 	return &keeper{
 		dir: d, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		recovery: offsetFile{name: RecoveryPointCheckpoint}, starts: offsetFile{name: LogStartCheckpoint},
+		cleaned: offsetFile{name: CleanerCheckpoint},
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -154,6 +153,9 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 	if err != nil {
 		return d.writeFailed(tp, err)
 	}
+	if clean, ok := d.cleaned[tp]; ok && clean <= l.end.Offset {
+		l.cleaned.Store(clean)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if other := m.logs[tp]; other != nil {
@@ -242,8 +244,7 @@ func (l *Log) listFiles() (*logFiles, error) {
 		return nil, err
 	}
 	f := &logFiles{segments: make(map[int64]int64)}
-	var swaps []string
-	minCleaned := int64(-1)
+	var clean unfinished
 	var leftovers []string
 	for _, e := range entries {
 		name := e.Name()
@@ -253,13 +254,8 @@ func (l *Log) listFiles() (*logFiles, error) {
 		case strings.HasSuffix(name, ".tmp"), err == nil && strings.HasSuffix(name, deletedSuffix):
 			leftovers = append(leftovers, name)
 		case err != nil:
-		case strings.HasSuffix(name, cleanedSuffix):
-			leftovers = append(leftovers, name)
-			if minCleaned < 0 || base < minCleaned {
-				minCleaned = base
-			}
-		case strings.HasSuffix(name, swapSuffix):
-			swaps = append(swaps, name)
+		case strings.HasSuffix(name, cleanedSuffix), strings.HasSuffix(name, swapSuffix):
+			clean.add(name, base)
 		case suffix == "log":
 			info, err := e.Info()
 			if err != nil {
@@ -272,7 +268,7 @@ func (l *Log) listFiles() (*logFiles, error) {
 			f.indexes = append(f.indexes, name)
 		}
 	}
-	if len(leftovers) == 0 && len(swaps) == 0 {
+	if len(leftovers) == 0 && !clean.any() {
 		return f, l.dropOrphans(f)
 	}
 	for _, name := range leftovers {
@@ -280,10 +276,7 @@ func (l *Log) listFiles() (*logFiles, error) {
 			return nil, err
 		}
 	}
-	if err := l.finishSwaps(f, swaps, minCleaned); err != nil {
-		return nil, err
-	}
-	if err := l.m.fs.SyncDir(l.path); err != nil {
+	if err := clean.resolve(l, f); err != nil {
 		return nil, err
 	}
 	return l.listFiles()
@@ -299,65 +292,6 @@ func (l *Log) dropOrphans(f *logFiles) error {
 		if err := l.m.fs.Remove(path.Join(l.path, name)); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// finishSwaps puts the cleaner's complete replacements in place, log files first. One with a base at or above the lowest
-// .cleaned file belongs to a pass that did not get that far, and is dropped (rule 3.9.1).
-func (l *Log) finishSwaps(f *logFiles, swaps []string, minCleaned int64) error {
-	isLog := func(name string) bool { return strings.HasSuffix(name, logSuffix+swapSuffix) }
-	slices.SortStableFunc(swaps, func(a, b string) int {
-		if isLog(a) == isLog(b) {
-			return 0
-		} else if isLog(a) {
-			return -1
-		}
-		return 1
-	})
-	for _, name := range swaps {
-		base, err := parseSegmentBase(name[:20])
-		if err != nil {
-			return err
-		}
-		file := path.Join(l.path, name)
-		if minCleaned >= 0 && base >= minCleaned {
-			err = l.m.fs.Remove(file)
-		} else {
-			if isLog(name) {
-				err = l.dropCovered(f, file, base)
-			}
-			if err == nil {
-				err = l.m.fs.Rename(file, strings.TrimSuffix(file, swapSuffix))
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropCovered removes the segments whose offsets the replacement file covers, and the indexes of the one that it replaces
-// by name.
-func (l *Log) dropCovered(f *logFiles, file string, base int64) error {
-	end, err := l.endOfFile(file, base)
-	if err != nil {
-		return err
-	}
-	for other := range f.segments {
-		if other < base || other >= end && other != base {
-			continue
-		}
-		for _, suffix := range segmentSuffixes {
-			if other == base && suffix == logSuffix { // the rename replaces it
-				continue
-			}
-			if err := l.m.fs.Remove(segmentPath(l.path, other, suffix)); err != nil && !isNotExist(err) {
-				return err
-			}
-		}
-		delete(f.segments, other)
 	}
 	return nil
 }

@@ -36,9 +36,13 @@ type Log struct {
 	listener atomic.Pointer[func()]
 	segments atomic.Pointer[[]*segment] // in order; replaced whole under appendMu; nil: no directory yet
 	start    atomic.Int64               // LogStartOffset
-	epochs   *EpochCache                // has its own lock
-	dirty    atomic.Bool                // in the Committer's list
-	watched  atomic.Bool                // in the keeper's list
+	// rewritten is the base of the first segment that the cleaner has not touched in this process: a Position in one
+	// below has to be looked up anew.
+	rewritten atomic.Int64
+	cleaned   atomic.Int64 // first dirty offset, as the cleaner's checkpoint says; -1: it has none
+	epochs    *EpochCache  // has its own lock
+	dirty     atomic.Bool  // in the Committer's list
+	watched   atomic.Bool  // in the keeper's list
 
 	// token is taken, by sending, by whoever works on the log's files as a whole: a checkpoint, a truncation, the deletion,
 	// the close. They wait for the disk and for the Committer, which must not be done under a mutex.
@@ -64,6 +68,7 @@ type Log struct {
 	leaderEpoch int32
 	lastEpoch   int32    // newest in epochs
 	unstable    Position // place of the last FirstUnstable, so that it is looked up once
+	committed   int64    // high watermark last told
 	names       unsyncedNames
 	recent      recentBatches
 	jitter      int64 // of the active segment, in ms
@@ -82,6 +87,7 @@ func newLog(m *Manager, dir *Dir, tp TopicPartition, topicID [16]byte, cfg *Conf
 	l.cfg.Store(cfg)
 	l.producers = newProducerState(producerLimits(cfg))
 	l.leaderEpoch, l.lastEpoch, l.snapshotAt = -1, -1, -1
+	l.cleaned.Store(-1)
 	l.token = make(chan struct{}, 1)
 	l.unstable = At(-1)
 	l.begin(0)

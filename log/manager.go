@@ -41,6 +41,7 @@ type Manager struct {
 	codecs  *record.Codecs
 	files   *descriptors
 	chunks  chunkPool
+	cleaner *cleaner
 	whole   atomic.Bool // Load came to its end
 
 	mu     sync.RWMutex // guards what follows; never held across I/O
@@ -59,6 +60,7 @@ func Open(o Options) (*Manager, error) {
 		files: &descriptors{fs: o.FS, limit: o.OpenSegments},
 		logs:  make(map[TopicPartition]*Log),
 	}
+	m.cleaner = newCleaner(m)
 	if m.files.limit <= 0 {
 		m.files.limit = defaultOpenSegments
 	}

@@ -74,6 +74,7 @@ func (k *keeper) takeNoted() (any bool) {
 		if n.gone {
 			k.recovery.remove(n.tp)
 			k.starts.remove(n.tp)
+			k.cleaned.remove(n.tp)
 		} else {
 			k.recovery.set(n.tp, n.offset)
 		}
@@ -88,6 +89,23 @@ func (k *keeper) lowerStart(l *Log) error {
 	k.do(func() {
 		k.noteStart(l)
 		if err = k.starts.write(k.dir); err != nil {
+			err = k.dir.writeFailed(l.tp, err)
+		}
+	})
+	return err
+}
+
+// writeCleaned has the cleaner's checkpoint follow a log, and returns when that is on the disk. It waits: no lock may be
+// held. The log's token may.
+func (k *keeper) writeCleaned(l *Log) error {
+	err := errStopped
+	k.do(func() {
+		if at := l.cleaned.Load(); at >= 0 {
+			k.cleaned.set(l.tp, at)
+		} else {
+			k.cleaned.remove(l.tp)
+		}
+		if err = k.cleaned.write(k.dir); err != nil {
 			err = k.dir.writeFailed(l.tp, err)
 		}
 	})
@@ -110,7 +128,7 @@ func (k *keeper) rewrite(now time.Time, force bool) {
 		return
 	}
 	began := time.Now()
-	for _, f := range []*offsetFile{&k.recovery, &k.starts} {
+	for _, f := range []*offsetFile{&k.recovery, &k.starts, &k.cleaned} {
 		if err := f.write(k.dir); err != nil {
 			_ = k.dir.writeFailed(TopicPartition{}, err)
 			return

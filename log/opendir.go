@@ -103,6 +103,10 @@ func (d *Dir) claim(o *Options) error {
 	if d.highWatermarks, err = d.readCheckpoint(HighWatermarkCheckpoint); err != nil {
 		return err
 	}
+	if d.cleaned, err = d.readCheckpoint(CleanerCheckpoint); err != nil {
+		return err
+	}
+	d.keeper.cleaned.offsets = maps.Clone(d.cleaned)
 	d.keeper.recovery.offsets, d.keeper.starts.offsets = maps.Clone(d.recoveryPoints), maps.Clone(d.starts)
 	return nil
 }

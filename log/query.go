@@ -52,7 +52,8 @@ func (l *Log) StartVerification(producerID int64, epoch int16, sequence int32, n
 // markers (rules 3.2.9, 5.8.3 and 5.8.5). Too many are harmless, too few are not: an index that can't be read is an
 // error.
 func (l *Log) AbortedTransactions(from, upper int64) ([]AbortedTxn, error) {
-	for range retiredTries {
+	for {
+		seen := l.segments.Load()
 		txns, err := l.abortedIn(l.segmentList(), from, upper)
 		if err == nil {
 			return txns, nil
@@ -60,11 +61,10 @@ func (l *Log) AbortedTransactions(from, upper int64) ([]AbortedTxn, error) {
 		if err = l.readFailed(err); err != errRetired {
 			return nil, err
 		}
-		if from < l.start.Load() {
-			break
+		if !l.movedOn(seen, from) {
+			return nil, l.goneMeanwhile(from)
 		}
 	}
-	return nil, l.goneMeanwhile(from)
 }
 
 func (l *Log) abortedIn(segs []*segment, from, upper int64) (txns []AbortedTxn, err error) {

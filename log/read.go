@@ -22,6 +22,17 @@ type Slice struct {
 	seg *segment
 }
 
+// Current reports whether what was read is in the log as it is now, and not in a segment that the cleaner replaced: only
+// then do the log's aborted transactions, asked for since, go with it.
+func (l *Log) Current(s *Slice) bool {
+	if s.seg == nil {
+		return true
+	}
+	segs := l.segmentList()
+	i := floorSegment(segs, s.seg.base)
+	return i >= 0 && segs[i] == s.seg
+}
+
 // Release unpins the file. It must be called once for each Slice that Read returned; an empty one ignores it.
 func (s *Slice) Release() {
 	if s.ref != nil {
@@ -106,23 +117,26 @@ type batchPlace struct {
 	limit          int64 // bytes of the segment that may be returned
 }
 
-// retiredTries bounds how often a read begins anew because a segment left the log meanwhile. Retention and the cleaner
-// take segments away seldom; a truncation does so before it publishes what is left, and outlasts the tries.
-const retiredTries = 4
-
 // locate finds the first batch below upper that ends at or above offset, and pins its file. No file means that there is
 // no such batch.
 func (l *Log) locate(offset int64, upper Position) (batchPlace, *openFile, error) {
-	for range retiredTries {
+	for {
+		seen := l.segments.Load()
 		place, file, err := l.locateOnce(offset, upper)
 		if err != errRetired {
 			return place, file, err
 		}
-		if offset < l.start.Load() {
-			break
+		if !l.movedOn(seen, offset) {
+			return batchPlace{}, nil, l.goneMeanwhile(offset)
 		}
 	}
-	return batchPlace{}, nil, l.goneMeanwhile(offset)
+}
+
+// movedOn reports whether a reader at offset, who met a segment that left the log and had seen this list of segments, finds
+// another one. Retention and the cleaner publish what is left before they take segments away; a truncation does so
+// later, and its readers have nothing to find.
+func (l *Log) movedOn(seen *[]*segment, offset int64) bool {
+	return l.segments.Load() != seen && offset >= l.start.Load()
 }
 
 // goneMeanwhile is the answer to a reader whose segment left the log while it read.
@@ -135,6 +149,12 @@ func (l *Log) goneMeanwhile(offset int64) error {
 
 func (l *Log) locateOnce(offset int64, upper Position) (batchPlace, *openFile, error) {
 	segs := l.segmentList()
+	if upper.SegmentBase < l.rewritten.Load() { // its bytes are those of a segment that the cleaner replaced
+		var err error
+		if upper, err = l.PositionOf(upper.Offset); err != nil {
+			return batchPlace{}, nil, err
+		}
+	}
 	for i := max(floorSegment(segs, offset), 0); i < len(segs) && segs[i].base <= upper.SegmentBase; i++ {
 		seg := segs[i]
 		limit := seg.size.Load()
@@ -273,6 +293,7 @@ func (l *Log) FirstUnstable() (Position, bool) {
 // HighWatermarkMoved tells the log the high watermark, with which the marker of an ended transaction is replicated.
 func (l *Log) HighWatermarkMoved(hw int64) {
 	l.mu.Lock()
+	l.committed = hw
 	l.producers.onHighWatermark(hw)
 	l.mu.Unlock()
 }

@@ -70,7 +70,7 @@ func (t *tail) mustRoll(cfg *Config, size, lastOffset, maxTimestamp, now, jitter
 	return t.size > int64(cfg.SegmentBytes)-size ||
 		t.entries >= int64(cfg.SegmentIndexBytes)/offsetEntryBytes ||
 		t.timeEntries >= int64(cfg.SegmentIndexBytes)/timeEntryBytes-1 ||
-		t.age(maxTimestamp, now) > cfg.SegmentMs-jitter
+		t.age(maxTimestamp, now) > cfg.rollMs()-jitter
 }
 
 // age returns the segment's age in ms as rule 3.4.1b counts it.

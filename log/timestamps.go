@@ -31,12 +31,15 @@ func (l *Log) OffsetForTimestamp(timestamp int64) (at TimestampOffset, ok bool, 
 
 // again calls fn anew when a segment left the log while it looked at it.
 func (l *Log) again(fn func() error) error {
-	for range retiredTries {
+	for {
+		seen := l.segments.Load()
 		if err := fn(); err != errRetired {
 			return err
 		}
+		if start := l.start.Load(); !l.movedOn(seen, start) {
+			return l.goneMeanwhile(start)
+		}
 	}
-	return l.goneMeanwhile(l.start.Load())
 }
 
 func (l *Log) offsetForTimestamp(timestamp int64) (TimestampOffset, bool, error) {

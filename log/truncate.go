@@ -64,6 +64,10 @@ func (l *Log) cut(fn func() error) error {
 	if err == nil && l.start.Load() < start {
 		err = l.dir.keeper.lowerStart(l)
 	}
+	if end := l.End().Offset; err == nil && l.cleaned.Load() > end { // what is appended now is dirty (rule 3.10.10)
+		l.cleaned.Store(end)
+		err = l.dir.keeper.writeCleaned(l)
+	}
 	l.mu.Lock()
 	l.cutting = false
 	if err == nil {
@@ -256,6 +260,7 @@ func (l *Log) afterCut(segs []*segment, t tail, producers *producerState) {
 	seg.largest.Store(nil)
 	l.segments.Store(&segs)
 	l.written, l.staged, l.end = t, t, t.end()
+	l.rewritten.Store(min(l.rewritten.Load(), t.base)) // positions in this segment are good from now on
 	l.start.Store(min(l.start.Load(), t.next))
 	l.producers = producers
 	l.unstable = At(-1)
@@ -294,6 +299,7 @@ func (l *Log) restartAt(offset int64) error {
 	}
 	l.mu.Lock()
 	l.segments.Store(nil)
+	l.rewritten.Store(0)
 	l.begin(offset)
 	l.durable, l.checkpoint.recovery = At(0), At(0)
 	l.producers.reset()

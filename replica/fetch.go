@@ -86,16 +86,29 @@ func (p *Partition) Fetch(q *FetchRequest, r *FetchResult) {
 	if q.Offset >= upper.Offset {
 		return
 	}
-	s, err := p.log.Read(q.Offset, q.MaxBytes, q.MinOneBatch, upper)
-	if err != nil {
+	if err := p.read(q, upper, r); err != nil {
 		*r = FetchResult{Err: err, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, Aborted: r.Aborted[:0]}
-		return
 	}
-	r.Records = s
-	if q.Isolation == ReadCommitted && s.N > 0 {
-		if r.Aborted, err = p.log.AbortedTransactions(q.Offset, p.log.UpperBound(&s, upper)); err != nil {
-			r.Records.Release()
-			*r = FetchResult{Err: err, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}
+}
+
+// read fills in the records, and for read_committed the aborted transactions among them. It begins anew when the cleaner
+// replaced the segment in between: the index of the new one lacks transactions whose records only the old one has.
+func (p *Partition) read(q *FetchRequest, upper log.Position, r *FetchResult) (err error) {
+	for {
+		if r.Records, err = p.log.Read(q.Offset, q.MaxBytes, q.MinOneBatch, upper); err != nil {
+			return err
+		}
+		if q.Isolation != ReadCommitted || r.Records.N == 0 {
+			return nil
+		}
+		aborted, err := p.log.AbortedTransactions(q.Offset, p.log.UpperBound(&r.Records, upper))
+		if err == nil && p.log.Current(&r.Records) {
+			r.Aborted = aborted
+			return nil
+		}
+		r.Records.Release()
+		if err != nil {
+			return err
 		}
 	}
 }

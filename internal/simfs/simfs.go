@@ -12,6 +12,7 @@
 package simfs
 
 import (
+	"cmp"
 	"io"
 	"io/fs"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/kbroker/kbroker/internal/vfs"
 )
@@ -272,6 +274,18 @@ func (s *FS) Stat(name string) (fs.FileInfo, error) {
 		return nil, pathError("stat", name, err)
 	}
 	return n.info(path.Base(clean(name))), nil
+}
+
+// Chtimes implements vfs.FS.
+func (s *FS) Chtimes(name string, modified time.Time) error {
+	fault := s.enter(OpStat, name)
+	defer s.d.mu.Unlock()
+	n, err := s.d.find(name)
+	if err = cmp.Or(fault.err, err); err != nil {
+		return pathError("chtimes", name, err)
+	}
+	n.modified = modified
+	return nil
 }
 
 // SyncDir implements vfs.FS.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // osFS is the operating system's file system. What differs between systems is in os_linux.go, os_darwin.go,
@@ -50,6 +51,10 @@ func (*osFS) Rename(oldName, newName string) error         { return os.Rename(ol
 func (*osFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
 func (*osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
 func (*osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
+
+func (*osFS) Chtimes(name string, modified time.Time) error {
+	return os.Chtimes(name, time.Time{}, modified) // the time of access stays
+}
 
 func (f *osFile) Fd() (uintptr, bool) { return f.File.Fd(), true }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 	"unsafe"
 )
 
@@ -27,6 +28,8 @@ type FS interface {
 	// ReadDir lists name in file-name order.
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Stat(name string) (fs.FileInfo, error)
+	// Chtimes sets the time at which name was last written, as Stat tells it. The cleaner has to keep a segment's.
+	Chtimes(name string, modified time.Time) error
 	// SyncDir makes creations, renames and removals in directory name durable.
 	SyncDir(name string) error
 	// SyncFS makes everything written to the file system that holds name durable in one call (syncfs). The error is

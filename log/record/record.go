@@ -126,6 +126,13 @@ func (r *reader) gather(length int) (raw []byte, what string, err error) {
 	}
 }
 
+// trim lets go of a buffer that is too large to keep.
+func (r *reader) trim() {
+	if cap(r.long) > maxKept {
+		r.long = nil
+	}
+}
+
 // parse takes a whole record apart.
 func (r *reader) parse(raw []byte) (rec Record, what string) {
 	timestampDelta, offsetDelta, _, what := parseRecord(raw, 0)
