@@ -1,24 +1,19 @@
 package kafkapeer
 
 import (
-	"bufio"
 	"context"
 	crand "crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kbroker/kbroker/integration/process"
 )
 
 // Config says how to start a Node. The zero value is a fresh single node with a 1 GiB heap on free ports.
@@ -40,15 +35,15 @@ type Config struct {
 // cores was seen to need thirty.
 const startLimit = 2 * time.Minute
 
+// stopLimit is how long an orderly stop may take before the process is killed.
+const stopLimit = time.Minute
+
 // Node is one running Kafka: broker and controller in one JVM.
 type Node struct {
-	jars   Jars
-	cfg    Config
-	owned  bool // Dir is ours to remove
-	cmd    *exec.Cmd
-	ready  chan struct{} // closed when Kafka says that it has started
-	exited chan struct{} // closed when the process is gone; exit is set before
-	exit   error
+	jars    Jars
+	cfg     Config
+	owned   bool             // Dir is ours to remove
+	process *process.Process // nil: it did not start
 }
 
 // Start formats the directory if it is blank, starts a node and waits until it serves.
@@ -65,7 +60,7 @@ func (j Jars) Start(ctx context.Context, cfg Config) (*Node, error) {
 		n.cfg.Dir, n.owned = dir, true
 	}
 	if n.cfg.Port == 0 {
-		n.cfg.Port = freePair()
+		n.cfg.Port = process.FreePort(2)
 	}
 	if err := n.start(ctx); err != nil {
 		n.Close()
@@ -90,7 +85,7 @@ func StartForTest(tb testing.TB, cfg Config) *Node {
 }
 
 // Bootstrap is the address for clients, 127.0.0.1:PORT.
-func (n *Node) Bootstrap() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.cfg.Port)) }
+func (n *Node) Bootstrap() string { return process.Loopback(n.cfg.Port) }
 
 // DataDir is the node's only log directory.
 func (n *Node) DataDir() string { return filepath.Join(n.cfg.Dir, "data") }
@@ -99,26 +94,23 @@ func (n *Node) DataDir() string { return filepath.Join(n.cfg.Dir, "data") }
 func (n *Node) Config() Config { return n.cfg }
 
 // PID is the JVM's process id.
-func (n *Node) PID() int { return n.cmd.Process.Pid }
+func (n *Node) PID() int { return n.process.PID() }
 
 // Stop ends the node in an orderly way and waits for it.
 func (n *Node) Stop() error {
-	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kafkapeer: stopping Kafka %d: %w", n.PID(), err)
+	// Which code a JVM ends with after a signal says nothing.
+	if _, err := n.process.Stop(stopLimit); err != nil {
+		return fmt.Errorf("kafkapeer: %w", err)
 	}
-	<-n.exited
 	return nil
 }
 
 // Kill ends the node with SIGKILL and waits for it.
-func (n *Node) Kill() {
-	n.cmd.Process.Kill() // an error means that it has exited, which the next line waits for anyway
-	<-n.exited
-}
+func (n *Node) Kill() { n.process.Kill() }
 
 // Close kills the node if it runs, and removes its directory if Start made it.
 func (n *Node) Close() {
-	if n.cmd != nil && n.cmd.Process != nil {
+	if n.process != nil {
 		n.Kill()
 	}
 	if n.owned {
@@ -136,73 +128,16 @@ func (n *Node) start(ctx context.Context) error {
 		"-Dlog4j2.configurationFile=" + filepath.Join(n.cfg.Dir, "log4j2.yaml"),
 	}
 	jvm = append(jvm, n.cfg.JVM...)
-	n.cmd = exec.Command("java", append(jvm, "-cp", n.jars.ClassPath(), "kafka.Kafka", n.properties())...)
-	n.cmd.SysProcAttr = dieWithParent()
-	n.ready, n.exited = make(chan struct{}), make(chan struct{})
-	started := make(chan error)
-	go n.run(started)
-	if err := <-started; err != nil {
-		n.cmd = nil
-		return fmt.Errorf("kafkapeer: starting java: %w", err)
-	}
-	select {
-	case <-n.ready:
-		return nil
-	case <-n.exited:
-		return fmt.Errorf("kafkapeer: Kafka on port %d exited while starting (%v):\n%s", n.cfg.Port, n.exit, n.logTail())
-	case <-ctx.Done():
-		return fmt.Errorf("kafkapeer: starting Kafka: %w", ctx.Err())
-	case <-time.After(startLimit):
-		return fmt.Errorf("kafkapeer: Kafka on port %d does not serve after %s:\n%s", n.cfg.Port, startLimit, n.logTail())
-	}
-}
-
-// run starts the process, copies its output to kafka.log, and waits for its end, which ends run. It keeps its thread, on
-// which dieWithParent depends.
-func (n *Node) run(started chan<- error) {
-	runtime.LockOSThread()
-	out, err := n.cmd.StdoutPipe()
+	var err error
+	n.process, err = process.Start(ctx, process.Options{
+		Name:    fmt.Sprintf("Kafka on port %d", n.cfg.Port),
+		Command: exec.Command("java", append(jvm, "-cp", n.jars.ClassPath(), "kafka.Kafka", n.properties())...),
+		Log:     filepath.Join(n.cfg.Dir, "kafka.log"), Ready: "Kafka Server started", Limit: startLimit,
+	})
 	if err != nil {
-		started <- err
-		return
+		return fmt.Errorf("kafkapeer: %w", err)
 	}
-	n.cmd.Stderr = n.cmd.Stdout
-	if err := n.cmd.Start(); err != nil {
-		started <- err
-		return
-	}
-	started <- nil
-	n.copyLog(out)
-	n.exit = n.cmd.Wait()
-	close(n.exited)
-}
-
-func (n *Node) copyLog(out io.Reader) {
-	file, err := os.Create(filepath.Join(n.cfg.Dir, "kafka.log"))
-	if err != nil {
-		file = os.Stderr
-	} else {
-		defer file.Close()
-	}
-	lines := bufio.NewReader(out)
-	ready := n.ready
-	for {
-		line, err := lines.ReadString('\n')
-		io.WriteString(file, line)
-		if ready != nil && strings.Contains(line, "Kafka Server started") {
-			close(ready)
-			ready = nil
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (n *Node) logTail() string {
-	text, _ := os.ReadFile(filepath.Join(n.cfg.Dir, "kafka.log"))
-	const keep = 4000
-	return string(text[max(0, len(text)-keep):])
+	return nil
 }
 
 func (n *Node) properties() string { return filepath.Join(n.cfg.Dir, "server.properties") }
@@ -257,24 +192,4 @@ func clusterID() string {
 			return id
 		}
 	}
-}
-
-// freePair finds a port whose successor is free as well. It stays below 32768, where Linux begins to give out ports to
-// outgoing connections, which might take the port before Kafka does.
-func freePair() int {
-	for {
-		port := 20000 + rand.IntN(12000)
-		if free(port) && free(port+1) {
-			return port
-		}
-	}
-}
-
-func free(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	l.Close()
-	return true
 }
