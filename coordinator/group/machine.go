@@ -92,6 +92,8 @@ type Config struct {
 	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
 	MaxSize               int32         // group.max.size
 
+	Consumer ConsumerConfig // groups of KIP-848
+
 	OffsetMetadataMaxBytes int           // offset.metadata.max.bytes
 	OffsetsRetention       time.Duration // offsets.retention.minutes
 	OffsetsRetentionCheck  time.Duration // offsets.retention.check.interval.ms

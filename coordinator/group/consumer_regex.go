@@ -1,0 +1,153 @@
+package group
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// What a regular expression may cost. Kafka has no such bounds.
+const (
+	// maxRegex is the length of the longest regular expression, in bytes: four times that of the longest topic name.
+	maxRegex = 4 * metadata.MaxTopicName
+	// maxProgram bounds its compiled form, in instructions. Matching takes time in proportion to it, and repetitions make
+	// it grow out of all proportion to the text.
+	maxProgram = 5000
+	// searchBudget bounds one step of a search, in instructions times bytes of names: some ten milliseconds. Between steps
+	// the partition's other groups have their turn.
+	searchBudget = 2_000_000
+	searchPause  = time.Millisecond
+	// searchAgain is the least time between two searches for one regular expression when topics have changed.
+	searchAgain = 10 * time.Second
+)
+
+// resolution is what a regular expression stood for when the topics were last searched. It is never changed in place.
+type resolution struct {
+	topics  []string // in order
+	version int64    // metadata index that was searched
+	at      int64    // milliseconds since 1970
+}
+
+// search is the soft state of a regular expression: a walk through the names of all topics, in steps (rule 8.7.10).
+type search struct {
+	regex    *regexp.Regexp
+	cost     int                     // instructions
+	allowed  func(topic string) bool // what its last user may know of
+	image    *metadata.Image         // what is searched; nil when no search is under way
+	from     string                  // where the next step begins
+	found    []string
+	step     timer
+	searched uint64 // metadata index of the last search
+	at       time.Time
+}
+
+// compile reads a regular expression that must match whole names.
+func compile(expr string) (re *regexp.Regexp, cost int, err error) {
+	if len(expr) > maxRegex {
+		return nil, 0, refuse(kerr.InvalidRegularExpression, "a regular expression of %d bytes is longer than %d", len(expr), maxRegex)
+	}
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return nil, 0, refuse(kerr.InvalidRegularExpression, "%q is not a regular expression: %v", expr, err)
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, 0, refuse(kerr.InvalidRegularExpression, "%q is not a regular expression: %v", expr, err)
+	}
+	if cost = len(program.Inst); cost > maxProgram {
+		return nil, 0, refuse(kerr.InvalidRegularExpression, "the regular expression %q would take %d steps per character, and may take %d", expr, cost, maxProgram)
+	}
+	re, err = regexp.Compile(`^(?:` + expr + `)$`)
+	if err != nil {
+		return nil, 0, refuse(kerr.InvalidRegularExpression, "%q is not a regular expression: %v", expr, err)
+	}
+	return re, cost, nil
+}
+
+// checkRegex says whether the regular expression that a request brings in can be used.
+func (h *heartbeat) checkRegex(g *consumerGroup, m *consumerMember) error {
+	expr := h.req.SubscribedTopicRegex
+	if expr == nil || *expr == "" || m != nil && m.regex == *expr || g != nil && g.resolved[*expr] != nil {
+		return nil
+	}
+	_, _, err := compile(*expr)
+	return err
+}
+
+// resolve sees to it that a regular expression is resolved, and not by what the topics were long ago. allowed says what
+// its user may know of.
+func (g *consumerGroup) resolve(expr string, allowed func(string) bool, now time.Time) {
+	s := g.regexes[expr]
+	if s == nil {
+		re, cost, err := compile(expr)
+		if err != nil {
+			return // a record that Kafka wrote may have one that is beyond our bounds: it stands for what it stood for
+		}
+		s = &search{regex: re, cost: cost}
+		if r := g.resolved[expr]; r != nil {
+			s.searched, s.at = uint64(r.version), time.UnixMilli(r.at)
+		}
+		g.regexes[expr] = s
+	}
+	s.allowed = allowed
+	if s.image != nil {
+		return
+	}
+	im, age := g.machine.image(), now.Sub(s.at)
+	if g.resolved[expr] == nil || age >= g.machine.config().Consumer.RegexRefresh || im.Index != s.searched && age >= searchAgain {
+		s.image, s.from, s.found = im, "", nil
+		g.machine.timers.set(&s.step, now, func(now time.Time, e *coordinator.Effects) { g.search(expr, s, now, e) })
+	}
+}
+
+// search is one step of a search.
+func (g *consumerGroup) search(expr string, s *search, now time.Time, e *coordinator.Effects) {
+	budget := searchBudget
+	for t := range s.rest {
+		if budget <= 0 {
+			s.from = t.Name
+			g.machine.timers.set(&s.step, now.Add(searchPause), s.step.fire)
+			return
+		}
+		budget -= s.cost*(len(t.Name)+1) + 1
+		if s.regex.MatchString(t.Name) && s.allowed(t.Name) {
+			s.found = append(s.found, t.Name)
+		}
+	}
+	s.searched, s.at = s.image.Index, now
+	found := s.found
+	s.image, s.found = nil, nil
+	if old := g.resolved[expr]; old != nil && slices.Equal(old.topics, found) {
+		return
+	}
+	g.write(e, regexRecord{expr, &resolution{topics: found, version: int64(s.searched), at: now.UnixMilli()}})
+	g.advance(now, g.machine.image(), true, e)
+}
+
+// rest is the topics that have not been searched.
+func (s *search) rest(yield func(*metadata.Topic) bool) { s.image.TopicsFrom(s.from, yield) }
+
+// dropPattern forgets a regular expression that nobody uses any more.
+func (g *consumerGroup) dropPattern(expr string, e *coordinator.Effects) {
+	if expr == "" || g.patterns[expr] > 0 {
+		return
+	}
+	g.abandon(expr)
+	if g.resolved[expr] != nil {
+		g.write(e, regexRecord{expr, nil})
+	}
+}
+
+// abandon ends the search for a regular expression.
+func (g *consumerGroup) abandon(expr string) {
+	if s := g.regexes[expr]; s != nil {
+		g.machine.timers.cancel(&s.step)
+		delete(g.regexes, expr)
+	}
+}
