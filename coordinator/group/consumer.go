@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kbin"
+
 	"github.com/kbroker/kbroker/coordinator"
 	"github.com/kbroker/kbroker/coordinator/group/assignor"
 	"github.com/kbroker/kbroker/metadata"
@@ -63,6 +65,8 @@ type consumerGroup struct {
 	// checkedIndex is the metadata index at which the topics were last looked at.
 	checkedIndex uint64
 }
+
+var _ classicHost = (*consumerGroup)(nil)
 
 func (m *Machine) newConsumerGroup(id string) *consumerGroup {
 	return &consumerGroup{
@@ -297,33 +301,27 @@ func (r currentRecord) apply(g *consumerGroup) {
 
 // replayConsumer applies a record of a type of consumer groups. While the machine is being loaded the group is what the
 // records say. Later they are those that the group itself has decided, and holds already.
-func (m *Machine) replayConsumer(key, value []byte, loading bool) error {
-	if !loading {
+func (m *Machine) replayConsumer(_ *kbin.Reader, replayed *coordinator.Replayed) error {
+	if !m.loading {
 		return nil
 	}
-	id, r, err := decodeConsumerRecord(key, value)
+	id, r, err := decodeConsumerRecord(replayed.Key, replayed.Value)
 	if err != nil {
 		return err
 	}
-	g := m.groups[id]
-	var members *consumerGroup
-	if g != nil {
-		members, _ = g.members.(*consumerGroup)
-	}
+	members, _ := m.membersOf(id).(*consumerGroup)
 	if members == nil {
 		if r.deletes() {
 			return nil // what it deletes has been compacted away, or belongs to what the group was before
 		}
-		if g == nil {
-			g = &Group{ID: id}
-			m.groups[id] = g
-		}
-		members = m.newConsumerGroup(id)
-		g.members = members
+		members = m.host(m.newConsumerGroup(id))
 	}
 	r.apply(members)
 	if e, ok := r.(epochRecord); ok && e.gone && len(members.members) == 0 {
+		members.stop()
+		g := m.groups[id]
 		g.members = nil
+		m.forget(g)
 	}
 	return nil
 }

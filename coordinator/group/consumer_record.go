@@ -152,9 +152,9 @@ func (r memberRecord) appendValue(b []byte) []byte {
 	b = kbin.AppendInt32(b, i.rebalanceTimeout)
 	b = appendNullable(b, i.assignor)
 	if i.classic == nil {
-		return append(b, noTags)
+		return appendTag(append(b, 1), 0, []byte{0}) // Kafka writes the tag of what is not there too
 	}
-	// A nullable struct in a tag begins with a byte that says that it is there.
+	// A nullable struct in a tag begins with a byte that says whether it is there.
 	value := kbin.AppendInt8(nil, 1)
 	value = kbin.AppendInt32(value, i.classic.sessionTimeout)
 	value = kbin.AppendCompactArrayLen(value, len(i.classic.protocols))
@@ -177,11 +177,6 @@ func encodeConsumerRecord(group string, r consumerRecord) (key, value []byte) {
 	return key, value
 }
 
-// consumerRecordType reports whether records of this type belong to consumer groups.
-func consumerRecordType(keyType int16) bool {
-	return keyType >= keyGroupEpoch && keyType <= keyCurrent || keyType == keyRegex
-}
-
 // decodeConsumerRecord reads a record of a type of consumer groups. key is whole, a nil value a tombstone.
 func decodeConsumerRecord(key, value []byte) (group string, r consumerRecord, err error) {
 	k := recordReader{kbin.Reader{Src: key}}
@@ -198,7 +193,7 @@ func decodeConsumerRecord(key, value []byte) (group string, r consumerRecord, er
 	case keyGroupEpoch:
 		r = readEpoch(v)
 	case keyPartitionMetadata:
-		return group, partitionMetadataRecord{}, nil
+		r = partitionMetadataRecord{}
 	case keyMember:
 		r = memberRecord{k.String(), readInfo(v)}
 	case keyTargetEpoch:
@@ -294,7 +289,7 @@ func readInfo(v *recordReader) *memberInfo {
 }
 
 func readClassicPart(f *recordReader) *classicPart {
-	if f.Int8() < 0 {
+	if f.Int8() <= 0 {
 		return nil
 	}
 	c := &classicPart{sessionTimeout: f.Int32()}

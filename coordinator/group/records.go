@@ -23,8 +23,15 @@ var errRecord = errors.New("malformed record")
 // replayers replay the records of each type. The reader stands behind the type, and aliases the record: strings are
 // cloned by whoever keeps them.
 var replayers = map[int16]func(m *Machine, key *kbin.Reader, r *coordinator.Replayed) error{
-	keyOffsetV0: (*Machine).replayOffset,
-	keyOffset:   (*Machine).replayOffset,
+	keyOffsetV0:          (*Machine).replayOffset,
+	keyOffset:            (*Machine).replayOffset,
+	keyGroupEpoch:        (*Machine).replayConsumer,
+	keyPartitionMetadata: (*Machine).replayConsumer,
+	keyMember:            (*Machine).replayConsumer,
+	keyTargetEpoch:       (*Machine).replayConsumer,
+	keyTarget:            (*Machine).replayConsumer,
+	keyCurrent:           (*Machine).replayConsumer,
+	keyRegex:             (*Machine).replayConsumer,
 	groupMetadataType: func(m *Machine, key *kbin.Reader, r *coordinator.Replayed) error {
 		id := key.String()
 		if !key.Ok() {
