@@ -119,7 +119,7 @@ func checkContent(t *testing.T, k *kafkaRecord, r consumerRecord) {
 		MemberEpoch         int32
 		PreviousMemberEpoch int32
 		State               int8
-		Found               []string        `json:"topics"`
+		Found               []string `json:"topics"`
 		Version, Timestamp  int64
 		Partitions          json.RawMessage `json:"topicPartitions"`
 	}
