@@ -67,6 +67,23 @@ func (r *registerBroker) decide(d *decision) error {
 	return d.write(&metadata.RegisterBrokerRecord{Broker: b})
 }
 
+// unregisterBroker forgets a broker that has stopped for good.
+type unregisterBroker struct {
+	broker metadata.BrokerID
+}
+
+func (u *unregisterBroker) decide(d *decision) error {
+	b := d.head.Broker(u.broker)
+	if b == nil {
+		return refuse(kerr.BrokerIDNotRegistered, "broker %d is not registered", u.broker)
+	}
+	// Kafka forgets a live broker too, which then serves on without being in the cluster until somebody restarts it.
+	if !b.Fenced {
+		return refuse(kerr.InvalidRequest, "broker %d is alive: stop it first", u.broker)
+	}
+	return d.write(&metadata.UnregisterBrokerRecord{ID: b.ID, Epoch: b.Epoch})
+}
+
 // sameDirectory reports whether two brokers have a data directory in common.
 func sameDirectory(a, b []metadata.UUID) bool {
 	return slices.ContainsFunc(a, func(id metadata.UUID) bool { return slices.Contains(b, id) })

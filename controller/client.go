@@ -65,6 +65,62 @@ func (c *Client) AlterConfigs(ctx context.Context, alterations []ConfigAlteratio
 	return cmd.errs
 }
 
+// AlterClientQuotas changes quotas (rule 7.9.1). The errors are in the order of alterations; the last result is for the
+// request as a whole.
+func (c *Client) AlterClientQuotas(ctx context.Context, alterations []QuotaAlteration, validateOnly bool) ([]error, error) {
+	cmd := &alterClientQuotas{alterations: alterations, validateOnly: validateOnly}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.errs, nil
+}
+
+// AlterScramCredentials changes credentials (rule 7.10). The errors are in the order of alterations; the last result is
+// for the request as a whole.
+func (c *Client) AlterScramCredentials(ctx context.Context, alterations []ScramAlteration) ([]error, error) {
+	cmd := &alterScram{alterations: alterations}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.errs, nil
+}
+
+// UpdateFeatures finalizes features at other levels, all of them or none (rule 7.12.1). With an error failed is the
+// update that it is about, -1 when it is about none of them.
+func (c *Client) UpdateFeatures(ctx context.Context, updates []FeatureUpdate, validateOnly bool) (failed int, err error) {
+	cmd := &updateFeatures{updates: updates, validateOnly: validateOnly, failed: -1}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return cmd.failed, err
+	}
+	return -1, nil
+}
+
+// ElectLeaders makes the first replica of partitions their leader, or, with unclean, gives partitions without a leader
+// any that is alive (rule 7.8.1). The errors are in the order of partitions; the last result is for the request as a
+// whole.
+func (c *Client) ElectLeaders(ctx context.Context, partitions []PartitionName, unclean bool) ([]error, error) {
+	cmd := &electLeaders{partitions: partitions, unclean: unclean}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.errs, nil
+}
+
+// Reassign begins or calls off moves of partitions to other brokers (rule 7.8.2). With sameFactor moves that change the
+// number of replicas are refused. The errors are in the order of moves; the last result is for the request as a whole.
+func (c *Client) Reassign(ctx context.Context, moves []Reassignment, sameFactor bool) ([]error, error) {
+	cmd := &reassign{moves: moves, sameFactor: sameFactor}
+	if err := c.controller.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.errs, nil
+}
+
+// UnregisterBroker forgets a broker that is not alive.
+func (c *Client) UnregisterBroker(ctx context.Context, id metadata.BrokerID) error {
+	return c.controller.do(ctx, &unregisterBroker{broker: id})
+}
+
 // AllocateProducerIDs gives this broker a block of producer ids that nobody has had and nobody will: first and the
 // count-1 ids behind it (rule 4.5.6).
 func (c *Client) AllocateProducerIDs(ctx context.Context) (first int64, count int32, err error) {

@@ -80,6 +80,7 @@ type Controller struct {
 
 	calls     chan *call
 	messages  chan *raftpb.Message
+	status    chan statusRequest
 	disk      disk
 	publisher publisher
 
@@ -131,7 +132,7 @@ func RaftID(directory metadata.UUID) uint64 {
 func Open(cfg Config) (*Controller, error) {
 	c := &Controller{
 		cfg: cfg, raftID: RaftID(cfg.DirectoryID), logger: cfg.Logger,
-		calls: make(chan *call), messages: make(chan *raftpb.Message, maxInflight),
+		calls: make(chan *call), messages: make(chan *raftpb.Message, maxInflight), status: make(chan statusRequest),
 		stop: make(chan struct{}), done: make(chan struct{}),
 		chance: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}

@@ -12,6 +12,8 @@ type Rules struct {
 	// NumPartitions and ReplicationFactor are what a new topic gets that does not say (rule 7.4.4).
 	NumPartitions     int32
 	ReplicationFactor int16
+	// Features are the features that may be finalized, and the levels that this version of kbroker works at.
+	Features map[string]LevelRange
 	// ValidateTopicConfig looks at the complete set of a topic's overrides. Its error, which need not be a Kafka error,
 	// becomes INVALID_CONFIG.
 	ValidateTopicConfig func(overrides map[string]string) error

@@ -83,7 +83,9 @@ func (p *ISRProposal) decide(d *decision, leader metadata.BrokerID) (*metadata.P
 	if slices.Equal(isr, reg.ISR) {
 		return reg, nil
 	}
-	if err := d.write(&metadata.PartitionChangeRecord{Topic: p.Topic, Partition: p.Partition, ISR: isr}); err != nil {
+	change := &metadata.PartitionChangeRecord{Topic: p.Topic, Partition: p.Partition, ISR: isr}
+	d.settle(reg, change) // it may be what the end of a move waited for
+	if err := d.write(change); err != nil {
 		return nil, err
 	}
 	return d.head.TopicByID(p.Topic).Partitions[p.Partition], nil

@@ -161,7 +161,7 @@ func checkCluster(im *metadata.Image) string {
 		for i, p := range topic.Partitions {
 			where := fmt.Sprintf("%s-%d %+v: ", topic.Name, i, *p)
 			switch {
-			case len(p.Replicas) == 0 || len(p.Directories) != len(p.Replicas) || len(p.Replicas) != len(topic.Partitions[0].Replicas):
+			case len(p.Replicas) == 0 || len(p.Directories) != len(p.Replicas) || factor(p) != factor(topic.Partitions[0]) || len(p.AddingReplicas) != len(p.RemovingReplicas):
 				return where + "replicas"
 			case len(p.ISR) == 0 || slices.ContainsFunc(p.ISR, func(id metadata.BrokerID) bool { return !slices.Contains(p.Replicas, id) }):
 				return where + "the ISR"
@@ -190,6 +190,9 @@ func checkCluster(im *metadata.Image) string {
 	return ""
 }
 
+// factor is the replication factor that a partition has when no move is under way.
+func factor(p *metadata.PartitionRegistration) int { return len(p.Replicas) - len(p.RemovingReplicas) }
+
 // randomCommand draws a command that makes sense more often than not.
 func randomCommand(rng *rand.Rand, im *metadata.Image) command {
 	broker := metadata.BrokerID(1 + rng.IntN(5))
@@ -198,7 +201,7 @@ func randomCommand(rng *rand.Rand, im *metadata.Image) command {
 		epoch = b.Epoch
 	}
 	name := fmt.Sprintf("t%c%d", "._-"[rng.IntN(3)], rng.IntN(8))
-	switch rng.IntN(10) {
+	switch rng.IntN(13) {
 	case 0:
 		return &registerBroker{metadata.Broker{ID: broker, Incarnation: metadata.UUID{15: byte(rng.IntN(200))}, Rack: []string{"", "x", "y"}[rng.IntN(3)],
 			Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "h", Port: 1}}, Directories: []metadata.UUID{{14: byte(broker), 15: byte(rng.IntN(8) / 7)}}}}
@@ -227,9 +230,35 @@ func randomCommand(rng *rand.Rand, im *metadata.Image) command {
 		}}
 	case 8:
 		return &allocateProducerIDs{broker: broker, epoch: epoch}
+	case 9:
+		return &electLeaders{unclean: rng.IntN(2) == 0, partitions: []PartitionName{{name, 0}, {name, 1}, {name + "x", 0}, {"none", 0}}}
+	case 10:
+		return randomMoves(rng, im, name)
+	case 11:
+		if rng.IntN(4) > 0 {
+			return &reassign{moves: []Reassignment{{PartitionName: PartitionName{name, 0}}}}
+		}
+		return &unregisterBroker{broker: broker}
 	default:
 		return randomProposal(rng, im, broker, epoch, name)
 	}
+}
+
+// randomMoves draws other replicas for the partitions of a topic.
+func randomMoves(rng *rand.Rand, im *metadata.Image, name string) command {
+	r := &reassign{sameFactor: true}
+	topic := im.Topic(name)
+	if topic == nil {
+		return r
+	}
+	for i, p := range topic.Partitions {
+		m := Reassignment{PartitionName: PartitionName{name, int32(i)}}
+		for _, id := range rng.Perm(6)[:factor(p)] {
+			m.Replicas = append(m.Replicas, metadata.BrokerID(id))
+		}
+		r.moves = append(r.moves, m)
+	}
+	return r
 }
 
 // randomProposal draws an ISR for a partition of a topic.

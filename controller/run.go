@@ -57,6 +57,8 @@ func (c *Controller) loop() error {
 					return err
 				}
 			}
+		case answer := <-c.status:
+			answer <- c.quorumStatus()
 		case call := <-calls:
 			c.queue = append(c.queue, call)
 			c.queueMore()

@@ -268,7 +268,7 @@ func (t *MorePartitions) decide(d *decision) ([]metadata.Record, error) {
 	if more > maxRecords {
 		return nil, errTooManyRecords()
 	}
-	factor := len(topic.Partitions[0].Replicas)
+	factor := len(topic.Partitions[0].Replicas) - len(topic.Partitions[0].RemovingReplicas)
 	placed, err := t.place(d, have, more, factor)
 	if err != nil {
 		return nil, err

@@ -9,12 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Feature is a feature of the cluster and the levels of it that this broker supports (rule 1.4.8).
-type Feature struct {
-	Name     string
-	Min, Max int16
-}
-
 // maxAPIVersions is the highest version of ApiVersions that is served.
 const maxAPIVersions = 4
 

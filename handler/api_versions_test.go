@@ -44,7 +44,7 @@ func TestT007SoftwareNames(t *testing.T) {
 func TestT008APIVersions(t *testing.T) {
 	cl := newCluster(t)
 	cl.rows = append(cl.rows, API{Key: 0, Min: 3, Max: 13}, API{Key: 11, Min: 2, Max: 9})
-	cl.deps.Features = []Feature{{"kraft.version", 0, 1}, {"metadata.version", 7, 30}}
+	cl.deps.Features = []Feature{{"kraft.version", 0, 1, 1}, {"metadata.version", 7, 30, 30}}
 	image, err := cl.deps.Metadata.Load().Apply(526,
 		&metadata.FeatureLevelRecord{Name: "transaction.version", Level: 2}, &metadata.FeatureLevelRecord{Name: "metadata.version", Level: 30})
 	if err != nil {

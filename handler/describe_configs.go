@@ -27,10 +27,7 @@ func (d *Deps) describeConfigs(c *Context, req *kmsg.DescribeConfigsRequest) *km
 		row.ResourceType, row.ResourceName = r.ResourceType, r.ResourceName
 		res := metadata.ConfigResource{Type: metadata.ConfigType(r.ResourceType), Name: r.ResourceName}
 		entries, err := d.describeResource(c, res, config.Named(r.ConfigNames))
-		row.ErrorCode, row.ErrorMessage = d.explain(c, err)
-		if row.ErrorMessage == nil {
-			row.ErrorMessage = new("") // as Kafka answers
-		}
+		row.ErrorCode, row.ErrorMessage = d.explainFully(c, err)
 		for i := range entries {
 			row.Configs = append(row.Configs, describedConfig(&entries[i], req))
 		}

@@ -24,6 +24,14 @@ func (d *Deps) explain(c *Context, err error) (code int16, message *string) {
 	return k.Code, new(err.Error())
 }
 
+// explainFully is explain for responses in which Kafka has an empty text rather than none.
+func (d *Deps) explainFully(c *Context, err error) (code int16, message *string) {
+	if code, message = d.explain(c, err); message == nil {
+		message = new("")
+	}
+	return code, message
+}
+
 // refuse wraps one of Kafka's errors with words for the client.
 func refuse(kafka *kerr.Error, format string, args ...any) error {
 	return &refusal{fmt.Sprintf(format, args...), kafka}

@@ -126,6 +126,16 @@ func oneTopicRequest(key int16) kmsg.Request {
 	case *kmsg.CreatePartitionsRequest:
 		q.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: topic, Count: 2}}
 		q.TimeoutMillis = 1000
+	case *kmsg.DescribeACLsRequest:
+		q.ResourceType, q.ResourcePatternType, q.Operation, q.PermissionType = 1, 1, 1, 1
+	case *kmsg.CreateACLsRequest:
+		q.Creations = []kmsg.CreateACLsRequestCreation{{ResourceType: 2, ResourcePatternType: 3, Operation: 3, PermissionType: 3}}
+	case *kmsg.DeleteACLsRequest:
+		q.Filters = []kmsg.DeleteACLsRequestFilter{{ResourceType: 2, ResourcePatternType: 3, Operation: 3, PermissionType: 3}}
+	case *kmsg.AlterClientQuotasRequest:
+		q.Entries = []kmsg.AlterClientQuotasRequestEntry{{}}
+	case *kmsg.AlterUserSCRAMCredentialsRequest:
+		q.Deletions = []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "u"}}
 	case *kmsg.DescribeProducersRequest:
 		q.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: topic, Partitions: []int32{0}}}
 	case *kmsg.DescribeTopicPartitionsRequest:

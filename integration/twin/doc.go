@@ -61,7 +61,7 @@
 // A step that begins with "a:" uses connection a of the case instead of the unnamed one. A connection is opened when it is
 // first used, and again when it is used after it was closed.
 //
-// Values: numbers, "text with ${vars}", null, true, false, [lists], {fields: of structs}, $var, $var+1, now, now+5000,
+// Values: numbers (1.5 and 1e6 where the field has fractions), "text with ${vars}", null, true, false, [lists], {fields: of structs}, $var, $var+1, now, now+5000,
 // bare words as text. In a struct, a bare $t sets the topic's name and, where there is such a field, its id. "tags: {5:
 // BYTES}" adds unknown tagged fields to a struct. times(N, value) inside a list repeats the value with $i counting up.
 //

@@ -137,7 +137,17 @@ func assign(dst reflect.Value, x any) error {
 			dst.SetInt(x)
 			return nil
 		}
+		if dst.CanFloat() {
+			dst.SetFloat(float64(x))
+			return nil
+		}
 	case string:
+		if dst.CanFloat() { // a number that is not whole is a bare word to the parser
+			if f, err := strconv.ParseFloat(x, 64); err == nil {
+				dst.SetFloat(f)
+				return nil
+			}
+		}
 		if dst.Kind() == reflect.String {
 			dst.SetString(x)
 			return nil

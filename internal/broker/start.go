@@ -112,18 +112,24 @@ func (b *Broker) known(tp log.TopicPartition, topicID [16]byte) (*log.Config, bo
 	return c, true
 }
 
-// supportedFeatures are the features that this broker knows, as Kafka 4.3.1 does, and serves.
-var supportedFeatures = []handler.Feature{{Name: "metadata.version", Min: 7, Max: 30}}
-
-// features are the levels that a new cluster is finalized with: what is served, as Kafka 4.3.1 finalizes it.
+// features are the levels that a new cluster is finalized at.
 func features() map[string]int16 {
-	return map[string]int16{"metadata.version": 30}
+	levels := map[string]int16{}
+	for _, f := range handler.SupportedFeatures() {
+		levels[f.Name] = f.Initial
+	}
+	return levels
 }
 
 // rules is what the controller has to know of the configuration.
 func (b *Broker) rules() controller.Rules {
 	cfg := b.o.Config.Broker()
+	levels := map[string]controller.LevelRange{}
+	for _, f := range handler.SupportedFeatures() {
+		levels[f.Name] = controller.LevelRange{Min: f.Min, Max: f.Max}
+	}
 	return controller.Rules{
+		Features:      levels,
 		NumPartitions: cfg.Topics.Partitions, ReplicationFactor: cfg.Topics.ReplicationFactor,
 		ValidateTopicConfig: b.o.Config.CheckTopic,
 		ValidateConfig:      func(metadata.ConfigResource, map[string]string) error { return nil },
@@ -225,7 +231,7 @@ func (b *Broker) deps() *handler.Deps {
 		Admin:      b.admin(),
 		Config:     b.o.Config,
 		Loggers:    b.o.Loggers,
-		Features:   supportedFeatures,
+		Features:   handler.SupportedFeatures(),
 		Limits:     b.dataLimits.Load,
 		Logger:     b.logger,
 	}
