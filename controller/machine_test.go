@@ -28,6 +28,7 @@ type machine struct {
 func newMachine(seed uint64) *machine {
 	return &machine{image: new(metadata.Image), rng: rand.New(rand.NewPCG(seed, 7)), rules: Rules{
 		NumPartitions: 2, ReplicationFactor: 1, ValidateTopicConfig: checkConfigs,
+		Features: map[string]LevelRange{"metadata.version": {7, 30}, "group.version": {0, 1}},
 	}}
 }
 
@@ -290,6 +291,20 @@ func describe(r metadata.Record) string {
 			leader = fmt.Sprint(*r.Leader)
 		}
 		text = fmt.Sprintf("topic %d partition %d leader %s isr %v", r.Topic[15], r.Partition, leader, r.ISR)
+		if r.AddingReplicas != nil {
+			text += fmt.Sprintf(" replicas %v adding %v removing %v", r.Replicas, r.AddingReplicas, r.RemovingReplicas)
+		}
+	case *metadata.ClientQuotaRecord:
+		value := "(none)"
+		if r.Value != nil {
+			value = fmt.Sprint(*r.Value)
+		}
+		text = fmt.Sprintf("%+v %s=%s", r.Entity, r.Key, value)
+	case *metadata.ScramCredentialRecord:
+		text = fmt.Sprintf("%s %d", r.User.Name, r.User.Mechanism)
+		if r.Credential != nil {
+			text += fmt.Sprintf(" iterations %d", r.Credential.Iterations)
+		}
 	case *metadata.PartitionRecord:
 		text = fmt.Sprintf("topic %d partition %d replicas %v isr %v leader %d", r.Topic[15], r.Partition, r.Replicas, r.ISR, r.Leader)
 	case *metadata.TopicRecord:

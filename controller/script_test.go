@@ -21,6 +21,12 @@ import (
 //	partitions [validate]    a line per topic: name count [broker,broker…]…
 //	config [validate]        a line per resource: type name [config=value]… [config]…
 //	ids id=N [epoch=N]       a block of producer ids
+//	elect [unclean]          a line per partition: topic partition
+//	move [any-factor]        a line per partition: topic partition [broker,broker…], without brokers to call it off
+//	unregister id=N
+//	features [validate]      a line per feature: name level type
+//	quota [validate]         a line per entity: user=U client-id=C ip=A (without a name: the default), then key:value or key:
+//	scram                    a line per user: name mechanism [iterations], without iterations to delete
 //	isr id=N [epoch=N]       a line per partition: topic partition leader-epoch partition-epoch broker[@epoch]…
 //
 // epoch is that of the broker's registration unless it is given. What is printed are the results, then the records.
@@ -113,11 +119,85 @@ func (m *machine) parse(t *testing.T, d *datadriven.TestData) (command, func() [
 	case "ids":
 		cmd := &allocateProducerIDs{broker: metadata.BrokerID(id), epoch: epoch}
 		return cmd, func() []string { return []string{fmt.Sprint("first ", cmd.first)} }
+	case "elect":
+		cmd := &electLeaders{unclean: d.HasArg("unclean")}
+		for _, line := range lines {
+			f := strings.Fields(line)
+			cmd.partitions = append(cmd.partitions, PartitionName{f[0], int32(number(t, f[1]))})
+		}
+		return cmd, func() []string { return outcomes(cmd.errs) }
+	case "move":
+		cmd := &reassign{sameFactor: !d.HasArg("any-factor")}
+		for _, line := range lines {
+			f := strings.Fields(line)
+			r := Reassignment{PartitionName: PartitionName{f[0], int32(number(t, f[1]))}}
+			if len(f) > 2 {
+				r.Replicas = brokers(t, f[2])
+			}
+			cmd.moves = append(cmd.moves, r)
+		}
+		return cmd, func() []string { return outcomes(cmd.errs) }
+	case "unregister":
+		return &unregisterBroker{metadata.BrokerID(id)}, nothing
+	case "features":
+		cmd := &updateFeatures{validateOnly: d.HasArg("validate")}
+		for _, line := range lines {
+			f := strings.Fields(line)
+			cmd.updates = append(cmd.updates, FeatureUpdate{f[0], int16(number(t, f[1])), UpgradeType(number(t, f[2]))})
+		}
+		return cmd, nothing
+	case "quota":
+		return parseQuotas(t, d, lines)
+	case "scram":
+		cmd := &alterScram{}
+		for _, line := range lines {
+			f := strings.Fields(line)
+			a := ScramAlteration{User: metadata.ScramUser{Name: f[0], Mechanism: metadata.ScramMechanism(number(t, f[1]))}}
+			if len(f) > 2 {
+				a.Credential = &metadata.ScramCredential{Salt: []byte("s"), StoredKey: []byte("k"), ServerKey: []byte("v"), Iterations: int32(number(t, f[2]))}
+			}
+			cmd.alterations = append(cmd.alterations, a)
+		}
+		return cmd, func() []string { return outcomes(cmd.errs) }
 	case "isr":
 		return m.parseISR(t, metadata.BrokerID(id), epoch, lines)
 	}
 	t.Fatalf("unknown command %q", d.Cmd)
 	return nil, nil
+}
+
+func parseQuotas(t *testing.T, d *datadriven.TestData, lines []string) (command, func() []string) {
+	cmd := &alterClientQuotas{validateOnly: d.HasArg("validate")}
+	for _, line := range lines {
+		a := QuotaAlteration{Set: map[string]*float64{}}
+		for _, word := range strings.Fields(line) {
+			if key, value, ok := strings.Cut(word, ":"); ok {
+				if a.Set[key] = nil; value != "" {
+					f, err := strconv.ParseFloat(value, 64)
+					if err != nil {
+						t.Fatal(err)
+					}
+					a.Set[key] = &f
+				}
+				continue
+			}
+			kind, name, named := strings.Cut(word, "=")
+			part := metadata.QuotaName{Kind: metadata.QuotaDefault}
+			if named {
+				part = metadata.QuotaName{Kind: metadata.QuotaNamed, Name: name}
+			}
+			switch kind {
+			case "user":
+				a.Entity.User = part
+			case "client-id":
+				a.Entity.ClientID = part
+			case "ip":
+				a.Entity.IP = part
+			}
+		}
+		cmd.alterations = append(cmd.alterations, a)
+	}
+	return cmd, func() []string { return outcomes(cmd.errs) }
 }
 
 func nothing() []string { return nil }

@@ -43,7 +43,8 @@ func restartCluster(t *testing.T, fsys vfs.FS) *cluster {
 	directory := metadata.UUID{0: 1, 8: 0x80, 15: 200}
 	c, err := controller.Open(controller.Config{
 		FS: fsys, DataDir: "/data", DirectoryID: directory, NodeID: 1, ClusterID: clusterID, Metadata: image, Logger: logger,
-		Rules: controller.Rules{NumPartitions: 1, ReplicationFactor: 1, ValidateTopicConfig: settings.CheckTopic},
+		Rules: controller.Rules{NumPartitions: 1, ReplicationFactor: 1, ValidateTopicConfig: settings.CheckTopic,
+			Features: map[string]controller.LevelRange{"group.version": {Min: 0, Max: 1}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +77,9 @@ func restartCluster(t *testing.T, fsys vfs.FS) *cluster {
 	}}
 	cl := &cluster{t: t, fs: fsys, controller: c, deps: d, rows: []API{
 		metadataAPI(d), createTopicsAPI(d), deleteTopicsAPI(d), createPartitionsAPI(d), initProducerIDAPI(d),
-		describeClusterAPI(d), describeTopicPartitionsAPI(d), describeConfigsAPI(d), alterConfigsAPI(d), incrementalAlterConfigsAPI(d)}}
+		describeClusterAPI(d), describeTopicPartitionsAPI(d), describeConfigsAPI(d), alterConfigsAPI(d), incrementalAlterConfigsAPI(d),
+		electLeadersAPI(d), alterReassignmentsAPI(d), listReassignmentsAPI(d), describeClientQuotasAPI(d), alterClientQuotasAPI(d),
+		describeScramCredentialsAPI(d), alterScramCredentialsAPI(d), describeQuorumAPI(d), updateFeaturesAPI(d)}}
 	cl.rows = append(cl.rows, apiVersionsAPI(d, func() []API { return cl.rows }))
 	return cl
 }

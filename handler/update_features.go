@@ -19,14 +19,13 @@ func updateFeaturesAPI(d *Deps) API {
 
 func (d *Deps) updateFeatures(c *Context, req *kmsg.UpdateFeaturesRequest) *kmsg.UpdateFeaturesResponse {
 	resp := kmsg.NewPtrUpdateFeaturesResponse()
-	updates := featureUpdates(c, req)
-	resp.ErrorCode, resp.ErrorMessage = d.explain(c, d.finalize(c, req, updates))
+	resp.ErrorCode, resp.ErrorMessage = d.explain(c, d.finalize(c, req, featureUpdates(c, req)))
 	if resp.ErrorCode != 0 || c.Version >= 2 {
 		return resp
 	}
-	for _, u := range updates {
+	for _, u := range req.FeatureUpdates {
 		row := kmsg.NewUpdateFeaturesResponseResult()
-		row.Feature = u.Name
+		row.Feature = u.Feature
 		resp.Results = append(resp.Results, row)
 	}
 	return resp
