@@ -49,6 +49,19 @@ func logConfig(t *config.Topic, b *config.Broker) *log.Config {
 	return &c
 }
 
+// cleanerOptions is the cleaner's view of the broker's settings.
+func cleanerOptions(b *config.Broker) log.CleanerOptions {
+	c := &b.Log
+	threads := c.CleanerThreads
+	if !c.CleanerEnabled {
+		threads = 0
+	}
+	return log.CleanerOptions{
+		Threads: threads, Backoff: c.CleanerBackoff, DedupeBytes: c.CleanerDedupeBytes, LoadFactor: c.CleanerLoadFactor,
+		IOBufferBytes: c.CleanerBufferBytes, MaxBytesPerSecond: c.CleanerBytesPerSecond,
+	}
+}
+
 // limit turns Kafka's -1 for "no limit" into the log's.
 func limit(n int64) int64 {
 	if n < 0 {
@@ -98,6 +111,7 @@ func (b *Broker) reconfigure(prev, next *metadata.Image) {
 		}
 		b.limitData()
 		b.configureGroups()
+		b.logs.SetCleaner(cleanerOptions(b.o.Config.Broker()))
 		if b.server != nil {
 			b.server.SetLimits(limits(b.o.Config.Broker()))
 		}

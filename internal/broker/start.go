@@ -76,6 +76,7 @@ func (b *Broker) recover(ctx context.Context) error {
 	defer b.applyMu.Unlock()
 	b.applied = b.metadata.Load()
 	b.apply(&metadata.Image{}, b.applied)
+	b.logs.SetCleaner(cleanerOptions(b.o.Config.Broker()))
 	return nil
 }
 

@@ -60,6 +60,8 @@ type LogDefaults struct {
 	CleanerBackoff        time.Duration // log.cleaner.backoff.ms
 	CleanerThreads        int           // log.cleaner.threads
 	CleanerDedupeBytes    int64         // log.cleaner.dedupe.buffer.size
+	CleanerLoadFactor     float64       // log.cleaner.io.buffer.load.factor
+	CleanerBufferBytes    int64         // log.cleaner.io.buffer.size
 	CleanerBytesPerSecond float64       // log.cleaner.io.max.bytes.per.second
 }
 

@@ -91,6 +91,8 @@ var brokerSetters = map[string]func(*Broker, value){
 	"log.cleaner.backoff.ms":                        func(b *Broker, v value) { b.Log.CleanerBackoff = v.millis() },
 	"log.cleaner.threads":                           func(b *Broker, v value) { b.Log.CleanerThreads = v.int() },
 	"log.cleaner.dedupe.buffer.size":                func(b *Broker, v value) { b.Log.CleanerDedupeBytes = v.int64() },
+	"log.cleaner.io.buffer.load.factor":             func(b *Broker, v value) { b.Log.CleanerLoadFactor = v.float64() },
+	"log.cleaner.io.buffer.size":                    func(b *Broker, v value) { b.Log.CleanerBufferBytes = v.int64() },
 	"log.cleaner.io.max.bytes.per.second":           func(b *Broker, v value) { b.Log.CleanerBytesPerSecond = v.float64() },
 
 	"offsets.topic.num.partitions":        func(b *Broker, v value) { b.Groups.OffsetsPartitions = v.int32() },
