@@ -33,6 +33,10 @@ type Effects struct {
 	// Without it the machine is dropped.
 	Refused func(err error, e *Effects)
 
+	// Loose says that the records need not be one batch: when they are too large for that, they become several, of which
+	// a failure may leave the first.
+	Loose bool
+
 	// Buf is memory to encode records in, which the runtime keeps from one decision to the next: append to it, and give
 	// Append the slices. It may move meanwhile; the slices stay good.
 	Buf []byte

@@ -101,14 +101,42 @@ func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effe
 
 // stage gives the records of a decision their place in the log, and replays them to the machine.
 func (s *shard[M]) stage(now time.Time, e *Effects) error {
-	if len(e.Records) == 0 {
-		return nil
+	most := int(s.partition.Log().Config().MaxMessageBytes)
+	for records := e.Records; len(records) > 0; {
+		n := len(records)
+		if e.Loose {
+			n = fit(records, most)
+		}
+		if err := s.stageBatch(now, records[:n], most); err != nil {
+			return err
+		}
+		records = records[n:]
 	}
+	return nil
+}
+
+// recordOverhead is more than a record takes in a batch beside its key and value, in bytes.
+const recordOverhead = 40
+
+// fit returns how many records a batch of at most size bytes has room for, one at least.
+func fit(records []Record, size int) int {
+	size -= record.HeaderSize
+	for i := range records {
+		size -= recordOverhead + len(records[i].Key) + len(records[i].Value)
+		if size < 0 {
+			return max(i, 1)
+		}
+	}
+	return len(records)
+}
+
+// stageBatch stages one batch of at most so many bytes, and replays it.
+func (s *shard[M]) stageBatch(now time.Time, records []Record, most int) error {
 	w, ms := s.work, now.UnixMilli()
 	to := s.r.o.Compression()
 	w.builder.Reset(record.BuilderOptions{Codec: to.Codec, Level: to.Level})
-	for i := range e.Records {
-		w.builder.Append(record.Record{Key: e.Records[i].Key, Value: e.Records[i].Value, Timestamp: ms})
+	for i := range records {
+		w.builder.Append(record.Record{Key: records[i].Key, Value: records[i].Value, Timestamp: ms})
 	}
 	from := len(w.bytes)
 	var err error
@@ -116,7 +144,7 @@ func (s *shard[M]) stage(now time.Time, e *Effects) error {
 		return err
 	}
 	batch := record.Batch(w.bytes[from:])
-	if most := s.partition.Log().Config().MaxMessageBytes; len(batch) > int(most) {
+	if len(batch) > most {
 		w.bytes = w.bytes[:from]
 		return fmt.Errorf("records of %d bytes, max.message.bytes of %s is %d: %w", len(batch), s.r.o.Topic, most, kerr.MessageTooLarge)
 	}
@@ -127,10 +155,11 @@ func (s *shard[M]) stage(now time.Time, e *Effects) error {
 		return err
 	}
 	s.end = a.LastOffset + 1
-	for i := range e.Records {
-		r := Replayed{Key: e.Records[i].Key, Value: e.Records[i].Value, Offset: a.BaseOffset + int64(i), Timestamp: ms, ProducerID: -1, ProducerEpoch: -1}
-		if err := s.guard("a replay", func() { err = s.m.Replay(&r) }); err != nil {
-			return err
+	r := Replayed{Timestamp: ms, ProducerID: -1, ProducerEpoch: -1}
+	for i := range records {
+		r.Key, r.Value, r.Offset = records[i].Key, records[i].Value, a.BaseOffset+int64(i)
+		if p := s.guard("a replay", func() { err = s.m.Replay(&r) }); p != nil {
+			return p
 		}
 		if err != nil {
 			return fmt.Errorf("replay offset %d of %s, which was just written: %w", r.Offset, s.partition, err)

@@ -79,7 +79,7 @@ func restartCluster(t *testing.T, fsys vfs.FS) *cluster {
 		metadataAPI(d), createTopicsAPI(d), deleteTopicsAPI(d), createPartitionsAPI(d), initProducerIDAPI(d),
 		describeClusterAPI(d), describeTopicPartitionsAPI(d), describeConfigsAPI(d), alterConfigsAPI(d), incrementalAlterConfigsAPI(d),
 		electLeadersAPI(d), alterReassignmentsAPI(d), listReassignmentsAPI(d), describeClientQuotasAPI(d), alterClientQuotasAPI(d),
-		describeScramCredentialsAPI(d), alterScramCredentialsAPI(d), describeQuorumAPI(d), updateFeaturesAPI(d)}}
+		describeScramCredentialsAPI(d), alterScramCredentialsAPI(d), describeQuorumAPI(d), updateFeaturesAPI(d), findCoordinatorAPI(d)}}
 	cl.rows = append(cl.rows, apiVersionsAPI(d, func() []API { return cl.rows }))
 	return cl
 }

@@ -108,4 +108,5 @@ type Limits struct {
 	FetchMaxBytes     int32         // fetch.max.bytes
 	FetchSessionSlots int           // max.incremental.fetch.session.cache.slots
 	FetchSessionAge   time.Duration // min.incremental.fetch.session.eviction.ms
+	CommitTimeout     time.Duration // offsets.commit.timeout.ms
 }

@@ -105,16 +105,28 @@ func deferred[Q kmsg.Request](min, max int16, checks []Check, start func(c *Cont
 	}
 }
 
-// gather calls done when it has been called n times itself. It is for answers made of several parts.
+// gather makes one answer of several parts, which come from any goroutine.
 type gather struct {
 	mu   sync.Mutex // guards left, and whatever the parts write to
 	left int
-	done func()
+	done func() // called after the last part, or at once when none is expected
 }
 
-// part adds one part under the lock, and calls done after the last.
+// expect says how many parts there will be. It is called before the first of them.
+func (g *gather) expect(n int) {
+	g.left = n
+	if n == 0 {
+		g.done()
+	}
+}
+
+// part adds one part under the lock. Parts after the last are ignored: of an answer, only the first counts.
 func (g *gather) part(add func()) {
 	g.mu.Lock()
+	if g.left == 0 {
+		g.mu.Unlock()
+		return
+	}
 	add()
 	g.left--
 	last := g.left == 0

@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/vfs"
@@ -27,6 +29,8 @@ type dataNode struct {
 	t        testing.TB
 	logs     *log.Manager
 	replicas *replica.Manager
+	machines *coordinator.Runtime[*group.Machine]
+	groups   group.Config
 	deps     *Deps
 	service  *Service
 	config   log.Config // of every topic
@@ -53,11 +57,31 @@ func newDataNodeOn(t testing.TB, fsys vfs.FS, dir string, durability log.Durabil
 		}})
 	n.deps = &Deps{NodeID: 1, Metadata: new(metadata.Cell), Authorizer: acl.AllowAll{}, Replicas: n.replicas, Codecs: record.NewCodecs(), Logger: logger,
 		Limits: func() *Limits { return &testLimits }}
+	n.coordinate()
 	n.service = NewService(n.deps)
 	return n
 }
 
-var testLimits = Limits{FetchMaxBytes: 55 << 20, FetchSessionSlots: 4, FetchSessionAge: 2 * time.Minute}
+// coordinate gives the node a group coordinator.
+func (n *dataNode) coordinate() {
+	n.groups = group.Config{
+		MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,
+		OffsetsRetention: 7 * 24 * time.Hour, OffsetsRetentionCheck: 10 * time.Minute,
+	}
+	image := n.deps.Metadata.Load
+	n.machines = coordinator.NewRuntime(coordinator.Options[*group.Machine]{
+		Topic: group.OffsetsTopic, Self: 1, Codecs: n.deps.Codecs, Logger: n.deps.Logger,
+		New: func(int32) *group.Machine {
+			return group.NewMachine(func() *group.Config { return &n.groups }, image)
+		},
+		Lookup:      func(p int32) *replica.Partition { return n.replicas.LookupName(group.OffsetsTopic, p) },
+		Compression: func() record.Compression { return record.Compression{} },
+	})
+	n.t.Cleanup(n.machines.Close)
+	n.deps.Groups = group.NewCoordinator(n.machines, image)
+}
+
+var testLimits = Limits{FetchMaxBytes: 55 << 20, FetchSessionSlots: 4, FetchSessionAge: 2 * time.Minute, CommitTimeout: 5 * time.Second}
 
 // apply changes the image and the partitions.
 func (n *dataNode) apply(records ...metadata.Record) {
@@ -70,6 +94,7 @@ func (n *dataNode) apply(records ...metadata.Record) {
 	}
 	n.deps.Metadata.Store(next)
 	n.replicas.Apply(prev, next)
+	n.machines.Apply(next)
 }
 
 // topic creates a topic and returns its id.

@@ -138,6 +138,14 @@ func oneTopicRequest(key int16) kmsg.Request {
 		q.Deletions = []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "u"}}
 	case *kmsg.DescribeProducersRequest:
 		q.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: topic, Partitions: []int32{0}}}
+	case *kmsg.OffsetCommitRequest:
+		q.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{}}}}
+	case *kmsg.OffsetFetchRequest:
+		q.Groups = []kmsg.OffsetFetchRequestGroup{{Group: "g"}}
+	case *kmsg.FindCoordinatorRequest:
+		q.CoordinatorKeys = []string{"g"}
+	case *kmsg.DeleteGroupsRequest:
+		q.Groups = []string{"g"}
 	case *kmsg.DescribeTopicPartitionsRequest:
 		q.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: topic}}
 	}

@@ -37,13 +37,14 @@ func (c *Coordinator) Do(groupID string, decide Decision, fail coordinator.Reply
 	c.runtime.Do(PartitionOf(groupID, len(t.Partitions)), decide, fail)
 }
 
-// DoEach has every machine of this node decide, and returns how many there are: each calls decide or fail.
-func (c *Coordinator) DoEach(decide Decision, fail coordinator.Reply) (machines int) {
+// DoEach has every machine of this node decide. expect is told how many they are before the first is asked; each calls
+// decide or fail.
+func (c *Coordinator) DoEach(expect func(machines int), decide Decision, fail coordinator.Reply) {
 	led := c.runtime.Partitions()
+	expect(len(led))
 	for _, p := range led {
 		c.runtime.Do(p, decide, fail)
 	}
-	return len(led)
 }
 
 // PartitionOf is the partition of OffsetsTopic, which has n of them, that holds a group: Java's hash of its id, over UTF-16

@@ -34,6 +34,30 @@ func (o *offsets) hasPending(topic string, partition int32) bool {
 	return false
 }
 
+// all calls yield for every partition that has an offset, committed or pending, once each.
+func (o *offsets) all(yield func(topic string, partition int32)) {
+	for topic, partitions := range o.topics {
+		for partition := range partitions {
+			yield(topic, partition)
+		}
+	}
+	seen := map[string]map[int32]bool{}
+	for _, topics := range o.pending {
+		for topic, partitions := range topics {
+			for partition := range partitions {
+				if _, ok := o.get(topic, partition); ok || seen[topic][partition] {
+					continue
+				}
+				if seen[topic] == nil {
+					seen[topic] = map[int32]bool{}
+				}
+				seen[topic][partition] = true
+				yield(topic, partition)
+			}
+		}
+	}
+}
+
 // put sets an offset in topics, whose strings it owns.
 func put(topics *map[string]map[int32]offset, topic string, partition int32, x offset) {
 	partitions := (*topics)[topic]
@@ -65,8 +89,7 @@ func (m *Machine) replayOffset(key *kbin.Reader, r *coordinator.Replayed) error 
 	}
 	if r.Value == nil {
 		if g := m.groups[id]; g != nil {
-			g.offsets.tombstone(topic, partition, r.ProducerID)
-			m.forget(g)
+			g.offsets.tombstone(topic, partition)
 		}
 		return nil
 	}
@@ -91,7 +114,7 @@ func (m *Machine) replayOffset(key *kbin.Reader, r *coordinator.Replayed) error 
 }
 
 // tombstone deletes an offset, the pending ones of all transactions included, as Kafka does.
-func (o *offsets) tombstone(topic string, partition int32, _ int64) {
+func (o *offsets) tombstone(topic string, partition int32) {
 	remove(o.topics, topic, partition)
 	for id, topics := range o.pending {
 		remove(topics, topic, partition)
@@ -115,7 +138,6 @@ func (m *Machine) open(producerID int64, g *Group) {
 func (m *Machine) ReplayMarker(producerID int64, _ int16, commit bool) {
 	for g := range m.transactions[producerID] {
 		g.offsets.end(producerID, commit)
-		m.forget(g)
 	}
 	delete(m.transactions, producerID)
 }
@@ -144,7 +166,8 @@ func (m *Machine) group(id string) *Group {
 	return g
 }
 
-// forget drops a group of which nothing is left.
+// forget drops a group of which nothing is left. It is called when the group itself was deleted: one whose last offset
+// went is still there, like in Kafka, until it expires.
 func (m *Machine) forget(g *Group) {
 	if g.members == nil && g.offsets.empty() {
 		delete(m.groups, g.ID)

@@ -215,6 +215,7 @@ func (b *Broker) limitData() {
 	c := b.o.Config.Broker()
 	b.dataLimits.Store(&handler.Limits{
 		FetchMaxBytes: c.Limits.FetchMaxBytes, FetchSessionSlots: c.Limits.FetchSessions, FetchSessionAge: fetchSessionAge,
+		CommitTimeout: c.Groups.CommitTimeout,
 	})
 }
 

@@ -1,0 +1,107 @@
+package group
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// OffsetFetch decides what a group of an OffsetFetch request is told (rules 8.4.9 and 8.4.10). Topics of q are named; nil
+// asks for all that the group has. reply gets the group's row when what it says is committed.
+func (m *Machine) OffsetFetch(q *kmsg.OffsetFetchRequestGroup, requireStable bool, reply func(kmsg.OffsetFetchResponseGroup, error), e *coordinator.Effects) {
+	row := kmsg.NewOffsetFetchResponseGroup()
+	row.Group = q.Group
+	g := m.groups[q.Group]
+	if g != nil && g.members != nil {
+		if err := g.members.checkFetch(q.MemberID, q.MemberEpoch); err != nil {
+			row.ErrorCode = code(err)
+			e.Answer(func(err error) { reply(row, err) })
+			return
+		}
+	}
+	f := fetch{offsets: &offsets{}, requireStable: requireStable}
+	if g != nil {
+		f.offsets = &g.offsets
+	}
+	if q.Topics == nil {
+		row.Topics = f.all()
+	} else {
+		row.Topics = f.named(q.Topics)
+	}
+	e.Answer(func(err error) { reply(row, err) })
+}
+
+// fetch reads the offsets of one group.
+type fetch struct {
+	offsets       *offsets
+	requireStable bool
+}
+
+// all returns every partition that the group has committed, by topic and number.
+func (f *fetch) all() []kmsg.OffsetFetchResponseGroupTopic {
+	var topics []kmsg.OffsetFetchResponseGroupTopic
+	for _, name := range slices.Sorted(maps.Keys(f.offsets.topics)) {
+		t := kmsg.NewOffsetFetchResponseGroupTopic()
+		t.Topic = name
+		for partition, x := range f.offsets.topics[name] {
+			t.Partitions = append(t.Partitions, f.row(name, partition, x, true))
+		}
+		slices.SortFunc(t.Partitions, func(a, b kmsg.OffsetFetchResponseGroupTopicPartition) int {
+			return cmp.Compare(a.Partition, b.Partition)
+		})
+		topics = append(topics, t)
+	}
+	return topics
+}
+
+// named returns the partitions that are asked for.
+func (f *fetch) named(asked []kmsg.OffsetFetchRequestGroupTopic) []kmsg.OffsetFetchResponseGroupTopic {
+	topics := make([]kmsg.OffsetFetchResponseGroupTopic, len(asked))
+	for i := range asked {
+		a := &asked[i]
+		topics[i] = kmsg.OffsetFetchResponseGroupTopic{Topic: a.Topic, TopicID: a.TopicID}
+		rows := make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(a.Partitions))
+		for j, partition := range a.Partitions {
+			x, ok := f.offsets.get(a.Topic, partition)
+			// What was committed of an earlier topic of the same name says nothing about this one.
+			if id := metadata.UUID(a.TopicID); !id.IsZero() && !x.topicID.IsZero() && x.topicID != id {
+				ok = false
+			}
+			rows[j] = f.row(a.Topic, partition, x, ok)
+		}
+		topics[i].Partitions = rows
+	}
+	return topics
+}
+
+// row is one partition's, committed or not.
+func (f *fetch) row(topic string, partition int32, x offset, committed bool) kmsg.OffsetFetchResponseGroupTopicPartition {
+	row := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	row.Partition, row.Offset, row.LeaderEpoch, row.Metadata = partition, -1, -1, new(string)
+	switch {
+	case f.requireStable && f.offsets.hasPending(topic, partition):
+		row.ErrorCode = kerr.UnstableOffsetCommit.Code
+	case committed:
+		row.Offset, row.LeaderEpoch, row.Metadata = x.committed, x.leaderEpoch, &x.metadata
+	}
+	return row
+}
+
+// Committed calls yield with every committed offset of the machine, in no order. It is for metrics.
+func (m *Machine) Committed(yield func(group, topic string, partition int32, committed int64) bool) {
+	for id, g := range m.groups {
+		for topic, partitions := range g.offsets.topics {
+			for partition, x := range partitions {
+				if !yield(id, topic, partition, x.committed) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package handler
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/coordinator/group"
+	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/metadata"
+)
+
+// offsetFetchAPI serves OffsetFetch (key 9, versions 1 to 10; rules 8.4.9 to 8.4.11).
+func offsetFetchAPI(d *Deps) API {
+	return deferred(1, 10, []Check{{acl.Group, acl.Describe}, {acl.Topic, acl.Describe}}, d.offsetFetch)
+}
+
+func (d *Deps) offsetFetch(c *Context, req *kmsg.OffsetFetchRequest, p *Pending) {
+	groups := req.Groups
+	if c.Version < 8 {
+		groups = []kmsg.OffsetFetchRequestGroup{singleGroup(c.Version, req)}
+	}
+	rows := make([]kmsg.OffsetFetchResponseGroup, len(groups))
+	all := &gather{done: func() { p.Answer(offsetFetchResponse(c.Version, rows)) }}
+	all.expect(len(groups))
+	image := d.Metadata.Load()
+	for i := range groups {
+		f := &groupFetch{d: d, c: c, image: image, asked: &groups[i]}
+		f.start(req.RequireStable, func(row kmsg.OffsetFetchResponseGroup) {
+			all.part(func() { rows[i] = row })
+		})
+	}
+}
+
+// singleGroup is a request before version 8 in the form of the newest.
+func singleGroup(version int16, req *kmsg.OffsetFetchRequest) kmsg.OffsetFetchRequestGroup {
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group = req.Group
+	if req.Topics != nil || version < 2 {
+		g.Topics = make([]kmsg.OffsetFetchRequestGroupTopic, len(req.Topics))
+	}
+	for i, t := range req.Topics {
+		g.Topics[i].Topic, g.Topics[i].Partitions = t.Topic, t.Partitions
+	}
+	return g
+}
+
+// offsetFetchResponse puts the groups' rows into the form of a version (rule 8.4.11).
+func offsetFetchResponse(version int16, rows []kmsg.OffsetFetchResponseGroup) kmsg.Response {
+	resp := kmsg.NewPtrOffsetFetchResponse()
+	if version >= 8 {
+		resp.Groups = rows
+		return resp
+	}
+	resp.ErrorCode = rows[0].ErrorCode
+	for _, t := range rows[0].Topics {
+		topic := kmsg.OffsetFetchResponseTopic{Topic: t.Topic, Partitions: make([]kmsg.OffsetFetchResponseTopicPartition, len(t.Partitions))}
+		for i, p := range t.Partitions {
+			topic.Partitions[i] = kmsg.OffsetFetchResponseTopicPartition{
+				Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata, ErrorCode: p.ErrorCode,
+			}
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
+}
+
+// groupFetch is what a request asks of one group.
+type groupFetch struct {
+	d     *Deps
+	c     *Context
+	image *metadata.Image
+	asked *kmsg.OffsetFetchRequestGroup
+	// refused has the topics that the coordinator is not asked about. Like Kafka the row ends with them.
+	refused []kmsg.OffsetFetchResponseGroupTopic
+}
+
+// start has the group's row made.
+func (f *groupFetch) start(requireStable bool, done func(kmsg.OffsetFetchResponseGroup)) {
+	if !f.d.allowed(f.c, acl.Describe, acl.Group, f.asked.Group) {
+		done(f.failed(kerr.GroupAuthorizationFailed))
+		return
+	}
+	ask := *f.asked
+	if ask.Topics != nil {
+		ask.Topics = f.admit(ask.Topics)
+	}
+	fail := func(err error) { done(f.failed(err)) }
+	f.d.Groups.Do(ask.Group, func(m *group.Machine, _ time.Time, e *coordinator.Effects) {
+		m.OffsetFetch(&ask, requireStable, func(row kmsg.OffsetFetchResponseGroup, err error) {
+			if err != nil {
+				fail(err)
+				return
+			}
+			done(f.complete(row))
+		}, e)
+	}, fail)
+}
+
+// failed is the row of a group that has an error. Version 1 has no place for it but the partitions (rule 8.4.11).
+func (f *groupFetch) failed(err error) kmsg.OffsetFetchResponseGroup {
+	row := kmsg.NewOffsetFetchResponseGroup()
+	row.Group, row.ErrorCode = f.asked.Group, code(err)
+	if f.c.Version < 2 {
+		for i := range f.asked.Topics {
+			row.Topics = append(row.Topics, refusedFetch(&f.asked.Topics[i], err))
+		}
+	}
+	return row
+}
+
+// refusedFetch is the row of a topic that has an error.
+func refusedFetch(t *kmsg.OffsetFetchRequestGroupTopic, err error) kmsg.OffsetFetchResponseGroupTopic {
+	row := kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID}
+	for _, p := range t.Partitions {
+		row.Partitions = append(row.Partitions, kmsg.OffsetFetchResponseGroupTopicPartition{
+			Partition: p, Offset: -1, LeaderEpoch: -1, Metadata: new(string), ErrorCode: code(err),
+		})
+	}
+	return row
+}
+
+// admit returns the topics that the coordinator is asked about, with names and ids, and answers the rest.
+func (f *groupFetch) admit(topics []kmsg.OffsetFetchRequestGroupTopic) []kmsg.OffsetFetchRequestGroupTopic {
+	admitted := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(topics))
+	for i := range topics {
+		t := topics[i]
+		var err error
+		switch known := f.topic(&t); {
+		case f.c.Version >= 10 && known == nil:
+			err = kerr.UnknownTopicID
+		case !f.d.allowed(f.c, acl.Describe, acl.Topic, t.Topic):
+			err = kerr.TopicAuthorizationFailed
+		}
+		if err != nil {
+			f.refused = append(f.refused, refusedFetch(&t, err))
+			continue
+		}
+		admitted = append(admitted, t)
+	}
+	return admitted
+}
+
+// topic finds a topic, and completes its name and id. Offsets of a topic that does not exist may be asked for by name.
+func (f *groupFetch) topic(t *kmsg.OffsetFetchRequestGroupTopic) *metadata.Topic {
+	var known *metadata.Topic
+	if f.c.Version >= 10 {
+		known = f.image.TopicByID(t.TopicID)
+	} else {
+		known = f.image.Topic(t.Topic)
+	}
+	if known != nil {
+		t.Topic, t.TopicID = known.Name, known.ID
+	}
+	return known
+}
+
+// complete adds to the coordinator's row what it was not asked about, and leaves out what the client may not see.
+func (f *groupFetch) complete(row kmsg.OffsetFetchResponseGroup) kmsg.OffsetFetchResponseGroup {
+	if row.ErrorCode != 0 {
+		return f.failed(kerr.ErrorForCode(row.ErrorCode))
+	}
+	if f.asked.Topics != nil {
+		row.Topics = append(row.Topics, f.refused...)
+		return row
+	}
+	seen := row.Topics[:0]
+	for _, t := range row.Topics {
+		if f.c.Version >= 10 {
+			known := f.image.Topic(t.Topic)
+			if known == nil {
+				continue // it has no id any more
+			}
+			t.TopicID = known.ID
+		}
+		if f.d.allowed(f.c, acl.Describe, acl.Topic, t.Topic) {
+			seen = append(seen, t)
+		}
+	}
+	row.Topics = seen
+	return row
+}
