@@ -4,24 +4,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeClassic describes a classic group (rule 8.5.2). A group that does not exist, or speaks another protocol, is not
-// found: the handler says so in the way of the request's version.
-func (m *Machine) DescribeClassic(id string) (row kmsg.DescribeGroupsResponseGroup, found bool) {
-	row = kmsg.NewDescribeGroupsResponseGroup()
-	row.Group = id
-	g := m.groups[id]
+// DescribeClassic fills in the row of a classic group, which names it (rule 8.5.2). It reports false for a group that does
+// not exist, or speaks another protocol.
+func (m *Machine) DescribeClassic(row *kmsg.DescribeGroupsResponseGroup) (found bool) {
+	g := m.groups[row.Group]
 	if g == nil {
-		return row, false
+		return false
 	}
 	switch members := g.members.(type) {
 	case *classicGroup:
-		members.describe(&row)
+		members.describe(row)
 	case nil: // it has committed offsets only
 		row.State = classicEmpty.String()
 	default:
-		return row, false
+		return false
 	}
-	return row, true
+	return true
 }
 
 // describe fills the answer in. What members say and have is told while the group is Stable only.

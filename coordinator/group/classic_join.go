@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -44,7 +43,7 @@ type classicJoin struct {
 }
 
 // JoinGroup decides a JoinGroup request (rules 8.3.3 to 8.3.8). reply is called once: when the rebalance that the member
-// joined has completed, if it waits for one. What is kept of req is copied.
+// joined has completed, if it waits for one. The machine keeps req's byte slices.
 func (m *Machine) JoinGroup(now time.Time, req *kmsg.JoinGroupRequest, from Client, reply func(*kmsg.JoinGroupResponse, error), e *coordinator.Effects) {
 	j := &classicJoin{now: now, req: req, from: from, reply: reply, e: e}
 	c := m.config()
@@ -201,7 +200,8 @@ func (g *classicGroup) joinDynamic(j *classicJoin) {
 		return
 	}
 	g.pending.add(&g.machine.timers, id, j.now.Add(millis(j.req.SessionTimeoutMillis)), g.pendingGone)
-	j.refuse(id, kerr.MemberIDRequired)
+	// Nobody is a member yet, so there is nothing to wait for: the record of a new group may be on its way still.
+	j.e.AnswerNow(j.reply.with(refusedJoin(id, kerr.MemberIDRequired)))
 }
 
 // pendingGone gives up on an id whose member has not come.
@@ -220,7 +220,7 @@ func (g *classicGroup) add(j *classicJoin, id string) {
 		m.instanceID = &instance
 	}
 	m.rebalanceTimeout, m.sessionTimeout = timeouts(j.req)
-	m.protocols = copyProtocols(j.req.Protocols)
+	m.protocols = readProtocols(j.req.Protocols)
 	g.adopt(m)
 	if g.len() == 1 {
 		g.typ = j.req.ProtocolType
@@ -262,7 +262,7 @@ func (g *classicGroup) joinAgain(j *classicJoin) {
 
 // update takes over what a member's join says, and parks it.
 func (g *classicGroup) update(m *classicMember, j *classicJoin) {
-	g.offer(m, copyProtocols(j.req.Protocols))
+	g.offer(m, readProtocols(j.req.Protocols))
 	g.topics = nil
 	m.rebalanceTimeout, m.sessionTimeout = timeouts(j.req)
 	if earlier, ok := g.unpark(m); ok {
@@ -304,14 +304,14 @@ func timeouts(req *kmsg.JoinGroupRequest) (rebalance, session time.Duration) {
 	return millis(req.RebalanceTimeoutMillis), session
 }
 
-// copyProtocols copies what a request offers out of its frame. A name that comes twice counts once.
-func copyProtocols(list []kmsg.JoinGroupRequestProtocol) []protocol {
+// readProtocols is what a request offers. A name that comes twice counts once.
+func readProtocols(list []kmsg.JoinGroupRequestProtocol) []protocol {
 	out := make([]protocol, 0, len(list))
 	seen := make(map[string]bool, len(list))
 	for _, p := range list {
 		if !seen[p.Name] {
 			seen[p.Name] = true
-			out = append(out, protocol{p.Name, bytes.Clone(p.Metadata)})
+			out = append(out, protocol{p.Name, p.Metadata})
 		}
 	}
 	return out

@@ -16,7 +16,7 @@ func (g *classicGroup) joinStatic(j *classicJoin) {
 		g.add(j, id)
 		return
 	}
-	leaderBefore := g.leader
+	leaderBefore, before := g.leader, *m
 	g.replace(m, id, j.e)
 	g.startSession(m, j.now)
 	g.update(m, j)
@@ -26,6 +26,7 @@ func (g *classicGroup) joinStatic(j *classicJoin) {
 		return
 	}
 	g.record(j.e)
+	j.e.Refused = func(error, *coordinator.Effects) { g.restore(m, &before, leaderBefore) }
 	reply, _ := g.unpark(m)
 	j.e.Answer(reply.with(g.replaced(m, leaderBefore, j.req.Version)))
 	g.startSession(m, j.now)
@@ -44,6 +45,15 @@ func (g *classicGroup) replace(m *classicMember, id string, e *coordinator.Effec
 	}
 	g.rename(m, id)
 	m.fresh = false
+}
+
+// restore takes back a replacement that was too large to write.
+func (g *classicGroup) restore(m, before *classicMember, leader string) {
+	g.rename(m, before.id)
+	g.offer(m, before.protocols)
+	g.topics = nil
+	g.leader = leader
+	m.rebalanceTimeout, m.sessionTimeout = before.rebalanceTimeout, before.sessionTimeout
 }
 
 // replaced answers a static member whose return changes nothing for the others. From version 9 on a leader is told to

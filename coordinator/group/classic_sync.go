@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -19,7 +18,7 @@ type classicSync struct {
 }
 
 // SyncGroup decides a SyncGroup request (rule 8.3.9). reply is called once: when the leader has said who gets what, if the
-// request has to wait for that. What is kept of req is copied.
+// request has to wait for that. The machine keeps req's byte slices.
 func (m *Machine) SyncGroup(now time.Time, req *kmsg.SyncGroupRequest, reply func(*kmsg.SyncGroupResponse, error), e *coordinator.Effects) {
 	s := &classicSync{now: now, req: req, reply: reply, e: e}
 	switch members := m.membersOf(req.Group).(type) {
@@ -96,17 +95,23 @@ func (g *classicGroup) await(m *classicMember, s *classicSync) {
 }
 
 // distribute takes over what the leader assigns, and answers everybody who waits for it. A member that the leader left
-// out has nothing.
+// out has nothing. If there is too much to write all learn that, and the group begins again.
 func (g *classicGroup) distribute(s *classicSync) {
 	given := make(map[string][]byte, len(s.req.GroupAssignment))
 	for _, a := range s.req.GroupAssignment {
 		given[a.MemberID] = a.MemberAssignment
 	}
 	for m := range g.all {
-		g.assign(m, bytes.Clone(given[m.id]))
+		g.assign(m, given[m.id])
 	}
 	g.enter(classicStable, s.now)
 	g.record(s.e)
+	s.e.Refused = func(_ error, e *coordinator.Effects) {
+		for m := range g.all {
+			g.assign(m, nil)
+		}
+		g.rebalance(s.now, e)
+	}
 	for m := range g.all {
 		if m.sync != nil {
 			s.e.Answer(m.takeSync().with(g.synced(m)))

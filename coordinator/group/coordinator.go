@@ -47,6 +47,28 @@ func (c *Coordinator) DoEach(expect func(machines int), decide Decision, fail co
 	}
 }
 
+// Split sorts groups by the machine that holds them: each element has the places in groupIDs of one machine's. A request
+// that names many groups so costs each machine one decision.
+func (c *Coordinator) Split(groupIDs []string) [][]int {
+	n := 1
+	if t := c.image().Topic(OffsetsTopic); t != nil {
+		n = len(t.Partitions)
+	}
+	at := make(map[int32]int, min(n, len(groupIDs))) // partition: place in parts
+	var parts [][]int
+	for i, id := range groupIDs {
+		p := PartitionOf(id, n)
+		place, ok := at[p]
+		if !ok {
+			place = len(parts)
+			at[p] = place
+			parts = append(parts, nil)
+		}
+		parts[place] = append(parts[place], i)
+	}
+	return parts
+}
+
 // PartitionOf is the partition of OffsetsTopic, which has n of them, that holds a group: Java's hash of its id, over UTF-16
 // code units (rules 0.3.1 and 0.3.2).
 func PartitionOf(groupID string, n int) int32 {
