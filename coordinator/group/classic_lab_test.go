@@ -20,7 +20,7 @@ type lab struct {
 	config Config
 	now    time.Time
 	log    []coordinator.Record
-	ids    counter
+	ids    sequence
 	seen   []string // UUIDs in the order in which they were drawn, to print them as #1, #2…
 
 	actors map[string]*actor
@@ -42,10 +42,10 @@ type actor struct {
 	assignment string
 }
 
-// counter is the entropy of tests: 1, 2, 3…
-type counter struct{ n uint64 }
+// sequence is the entropy of tests: 1, 2, 3…
+type sequence struct{ n uint64 }
 
-func (c *counter) Read(p []byte) (int, error) {
+func (c *sequence) Read(p []byte) (int, error) {
 	clear(p)
 	c.n++
 	binary.BigEndian.PutUint64(p[len(p)-8:], c.n)
@@ -204,7 +204,7 @@ func (l *lab) sync(a *actor, req *kmsg.SyncGroupRequest) {
 		case err != nil:
 			l.out = append(l.out, fmt.Sprintf("%s: sync: %v", a.name, err))
 		case resp.ErrorCode != 0:
-			l.out = append(l.out, fmt.Sprintf("%s: sync: %s", a.name, errorName(resp.ErrorCode)))
+			l.out = append(l.out, fmt.Sprintf("%s: sync: %s", a.name, errorText(resp.ErrorCode)))
 		default:
 			a.assignment = string(resp.MemberAssignment)
 			l.out = append(l.out, fmt.Sprintf("%s: sync: %q of %s %s", a.name, resp.MemberAssignment, *resp.ProtocolType, *resp.Protocol))
@@ -220,7 +220,7 @@ func (l *lab) heartbeat(a *actor, req *kmsg.HeartbeatRequest) (code int16) {
 	var e coordinator.Effects
 	l.m.Heartbeat(l.now, req, reply, &e)
 	l.apply(&e)
-	l.out = append(l.out, fmt.Sprintf("%s: heartbeat: %s", a.name, errorName(code)))
+	l.out = append(l.out, fmt.Sprintf("%s: heartbeat: %s", a.name, errorText(code)))
 	return code
 }
 
@@ -233,9 +233,9 @@ func (l *lab) leave(req *kmsg.LeaveGroupRequest) {
 					a.id = ""
 				}
 			}
-			rows = append(rows, fmt.Sprintf("%s%s: %s", r.MemberID, instanceText(r.InstanceID), errorName(r.ErrorCode)))
+			rows = append(rows, fmt.Sprintf("%s%s: %s", r.MemberID, instanceText(r.InstanceID), errorText(r.ErrorCode)))
 		}
-		l.out = append(l.out, fmt.Sprintf("left %s: %s", errorName(resp.ErrorCode), strings.Join(rows, ", ")))
+		l.out = append(l.out, fmt.Sprintf("left %s: %s", errorText(resp.ErrorCode), strings.Join(rows, ", ")))
 	})
 	var e coordinator.Effects
 	l.m.LeaveGroup(l.now, req, reply, &e)
@@ -249,7 +249,7 @@ func instanceText(id *string) string {
 	return "(" + *id + ")"
 }
 
-func errorName(code int16) string {
+func errorText(code int16) string {
 	if code == 0 {
 		return "ok"
 	}
@@ -258,7 +258,7 @@ func errorName(code int16) string {
 
 func describeJoin(r *kmsg.JoinGroupResponse) string {
 	if r.ErrorCode != 0 {
-		return fmt.Sprintf("join: %s %q", errorName(r.ErrorCode), r.MemberID)
+		return fmt.Sprintf("join: %s %q", errorText(r.ErrorCode), r.MemberID)
 	}
 	s := fmt.Sprintf("join: %s of generation %d, %s %s, led by %s", r.MemberID, r.Generation, *r.ProtocolType, *r.Protocol, r.LeaderID)
 	if r.SkipAssignment {

@@ -165,7 +165,7 @@ func (l *lab) request(t *testing.T, cmd string, who *actor, a args) {
 	case "commit":
 		c := &commitIdentity{version: 8, memberID: id, instanceID: a.pointer("instance"), epoch: generation, transactional: a.text("txn", "") != ""}
 		err := l.m.groups[labGroup].members.checkCommit(l.now, c)
-		l.out = append(l.out, fmt.Sprintf("%s: commit: %s", who.name, errorName(code(err))))
+		l.out = append(l.out, fmt.Sprintf("%s: commit: %s", who.name, errorText(code(err))))
 	default:
 		t.Fatalf("no command %q", cmd)
 	}

@@ -133,7 +133,7 @@ func classicInfo(j *classicJoin, old *memberInfo, sub *kmsg.ConsumerMemberMetada
 	i := &memberInfo{
 		instance: old.instance, rack: sub.Rack, clientID: strings.Clone(j.from.ID), clientHost: j.from.Host,
 		topics: sortedNames(clonedAll(sub.Topics)), rebalanceTimeout: int32(rebalance.Milliseconds()),
-		classic: &classicPart{sessionTimeout: int32(session.Milliseconds()), protocols: copyProtocols(j.req.Protocols)},
+		classic: &classicPart{sessionTimeout: int32(session.Milliseconds()), protocols: readProtocols(j.req.Protocols)},
 	}
 	if j.req.InstanceID != nil {
 		i.instance = cloned(j.req.InstanceID)
