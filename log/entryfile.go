@@ -49,6 +49,7 @@ type entryFile struct {
 	scratch atomic.Pointer[[scratchBytes]byte]
 
 	path string
+	made bool // the file is there; guarded by the append lock
 
 	mu      sync.RWMutex // guards what follows; never held across I/O
 	file    *openFile    // nil until there is something to write or to read
@@ -67,7 +68,7 @@ func (f *entryFile) open() error {
 	if info.Size()%f.width != 0 {
 		return fmt.Errorf("index %s: its size of %d bytes is no multiple of the entry size %d: %w", f.path, info.Size(), f.width, ErrCorrupt)
 	}
-	f.written = info.Size() / f.width
+	f.written, f.made = info.Size()/f.width, true
 	return nil
 }
 
@@ -149,17 +150,29 @@ func (f *entryFile) create(name string) error {
 	f.mu.Lock()
 	f.file = file
 	f.mu.Unlock()
+	f.made = true
 	return nil
+}
+
+// pending reports whether there are entries in memory.
+func (f *entryFile) pending() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.tail) > 0
 }
 
 // flush writes the entries in memory to the file, creating it, in one write. It does not sync.
 func (f *entryFile) flush() error {
+	// Only the holder of the append lock changes what decides here, and that is the caller.
+	if f.made && len(f.tail) == 0 {
+		return nil
+	}
 	file, err := f.forWriting()
 	if err != nil {
 		return err
 	}
 	defer file.release()
-	if len(f.tail) == 0 { // only the holder of the append lock changes the tail, and that is the caller
+	if f.made = true; len(f.tail) == 0 {
 		return nil
 	}
 	if _, err := file.WriteAt(f.tail, f.written*f.width); err != nil {
@@ -234,7 +247,8 @@ func (f *entryFile) reset() error {
 	f.mu.Unlock()
 	f.verified.Store(true)
 	file, err := f.forReading()
-	if isNotExist(err) { // it is made when there is something to write
+	if isNotExist(err) { // flush makes it
+		f.made = false
 		return nil
 	}
 	if err != nil {

@@ -112,12 +112,23 @@ func (s *segment) finish(t *tail) {
 
 // flushIndexes writes the index entries that are in memory. The caller holds the append lock.
 func (s *segment) flushIndexes() error {
+	defer s.noteFlush()()
 	return errors.Join(s.index.flush(), s.times.flush(), s.txns.flush())
 }
 
 // sealIndexes is flushIndexes for a segment that gets no more entries.
 func (s *segment) sealIndexes() error {
+	defer s.noteFlush()()
 	return errors.Join(s.index.seal(), s.times.seal(), s.txns.seal())
+}
+
+// noteFlush returns what has to be called after a flush: a sync of the same segment that ran meanwhile may have missed what
+// was written.
+func (s *segment) noteFlush() func() {
+	if !s.index.pending() && !s.times.pending() && !s.txns.pending() {
+		return func() {}
+	}
+	return func() { s.indexDirty.Store(true) }
 }
 
 // syncIndexes makes the written index entries durable.
