@@ -149,7 +149,7 @@ func (d *Dir) close(brokerEpoch int64) error {
 	if failure := d.failure(); failure != nil {
 		err = failure
 	}
-	if err == nil && d.m.whole.Load() { // a recovery that was broken off is none
+	if err == nil && d.m.whole.Load() && !d.suspect.Load() { // a recovery that was broken off is none
 		err = WriteCleanShutdown(d.m.fs, d.path, brokerEpoch)
 	}
 	if err == nil {
@@ -171,6 +171,12 @@ func (l *Log) close() (capture, error) {
 	defer func() { <-l.token }()
 	if err := l.dir.failure(); err != nil {
 		return capture{}, err
+	}
+	l.mu.Lock()
+	abandoned := l.closed != nil
+	l.mu.Unlock()
+	if abandoned { // the directory gets no clean shutdown file
+		return capture{}, nil
 	}
 	stopped := fmt.Errorf("log %s: %w: %w", l.tp, errStopped, kerr.KafkaStorageError)
 	if l.active() == nil || l.Loss() != nil {

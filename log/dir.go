@@ -46,6 +46,9 @@ type Dir struct {
 	keeper    *keeper
 	reserve   reserve
 
+	// suspect says that a log was left in an unknown state, so that the directory is recovered at the next start.
+	suspect atomic.Bool
+
 	state  atomic.Int32
 	failed atomic.Pointer[dirError]
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -38,11 +40,10 @@ func (l *Log) Flush() error {
 	if done {
 		return nil
 	}
+	defer l.wrote()
 	l.appendMu.Lock()
-	err := l.writePending(target)
-	l.appendMu.Unlock()
-	l.wrote()
-	return err
+	defer l.appendMu.Unlock()
+	return l.writePending(target)
 }
 
 // wrote hands the log to the background work that follows a write.
@@ -84,19 +85,48 @@ func (l *Log) flushInTime(now time.Time) {
 
 // writePending writes what is queued until append number target is done; appendMu is held.
 func (l *Log) writePending(target uint64) error {
+	var first *Append // what was taken from the queue and is not done
+	defer func() {
+		if p := recover(); p != nil {
+			l.abandon(first, p)
+			panic(p) // the connection ends; whoever else waits was answered
+		}
+	}()
 	for {
 		l.mu.Lock()
 		if l.doneSeq >= target {
 			l.mu.Unlock()
 			return nil
 		}
-		first, n := l.pending.take(maxWriteBytes)
+		var n int
+		first, n = l.pending.take(maxWriteBytes)
 		l.mu.Unlock()
 		if err := l.writeBatches(first); err != nil {
 			return l.failPending(first, err)
 		}
 		l.published(first, n)
+		first = nil
 	}
+}
+
+// abandon ends the use of a log in the middle of whose write the program panicked: nobody knows how far it came. What is
+// queued fails, also that of other connections, and the next start recovers the log from its file. appendMu is held.
+func (l *Log) abandon(first *Append, cause any) {
+	err := fmt.Errorf("log %s is not used any more until a restart, after a fault in the program: %v: %w", l.tp, cause, kerr.KafkaStorageError)
+	l.m.logger.Error("a write to a log panicked: its partition is offline until a restart", "log", l.tp.String(), "panic", cause)
+	l.dir.suspect.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = err
+	for _, queue := range [...]*Append{first, l.pending.head} {
+		for a := queue; a != nil; {
+			next := a.next
+			a.next, a.Err = nil, err
+			a = next
+		}
+	}
+	l.pending = appendQueue{}
+	l.doneSeq = l.stagedSeq
 }
 
 // writeBatches appends batches to the active segment's file in one write; appendMu is held.
@@ -150,7 +180,14 @@ func (l *Log) published(first *Append, n int) {
 			seg.indexDirty.Store(true)
 		}
 	}
+	l.publishBatches(seg, t, first, n)
+	l.flushEntries(seg)
+}
+
+// publishBatches is the part of published that readers see.
+func (l *Log) publishBatches(seg *segment, t tail, first *Append, n int) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	position := l.written.size
 	for a := first; a != nil; {
 		next := a.next // once doneSeq has moved, a is its owner's again
@@ -167,8 +204,6 @@ func (l *Log) published(first *Append, n int) {
 	}
 	l.publish(seg, t)
 	l.doneSeq += uint64(n)
-	l.mu.Unlock()
-	l.flushEntries(seg)
 }
 
 // publish moves the end; mu and appendMu are held.

@@ -14,7 +14,7 @@ import (
 
 // TruncateTo cuts the log at offset: batches that end at or above it go, whole batches only (rule 3.8.1). With an
 // offset at or above the end nothing is cut, and epochs that start above the end are forgotten; with one below the first
-// segment, the log starts anew at offset. Meanwhile appends are refused. It waits for the disk.
+// segment, the log starts anew at offset. Meanwhile appends are refused. It waits for the disk, and for room on a full one.
 //
 // What DurableEnd promised is lowered on the disk first, so that a crash in between is no loss of data.
 func (l *Log) TruncateTo(offset int64) error {
@@ -31,7 +31,11 @@ func (l *Log) TruncateTo(offset int64) error {
 		if i < 0 {
 			return l.promiseLessAnd(0, func() error { return l.restartAt(offset) })
 		}
-		place, err := l.cutPlace(segs[i], offset)
+		var place Position
+		err := l.dir.untilRoom(l.tp, func() (err error) {
+			place, err = l.cutPlace(segs[i], offset)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -40,7 +44,7 @@ func (l *Log) TruncateTo(offset int64) error {
 }
 
 // TruncateFullyAndStartAt empties the log and lets it start at offset, which a follower does whose end lies below the
-// leader's log start (rule 3.8.3). Meanwhile appends are refused. It waits for the disk.
+// leader's log start (rule 3.8.3). Meanwhile appends are refused. It waits as TruncateTo does.
 func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 	l.token <- struct{}{}
 	defer func() { <-l.token }()
@@ -62,7 +66,7 @@ func (l *Log) cut(fn func() error) error {
 		err = l.dir.committer.barrier()
 	}
 	if err == nil && l.start.Load() < start {
-		err = l.dir.keeper.lowerStart(l)
+		err = l.dir.untilRoom(l.tp, func() error { return l.dir.keeper.lowerStart(l) })
 	}
 	if end := l.End().Offset; err == nil && l.cleaned.Load() > end { // what is appended now is dirty (rule 3.10.10)
 		l.cleaned.Store(end)
@@ -97,13 +101,37 @@ func (l *Log) beginCut() error {
 
 // promiseLessAnd cuts files with fn so that the log ends at offset, after it has promised no more than that.
 func (l *Log) promiseLessAnd(offset int64, fn func() error) error {
-	if err := l.promiseLess(offset); err != nil {
+	err := l.dir.untilRoom(l.tp, func() error { return l.promiseLess(offset) })
+	if err != nil {
 		return err
 	}
-	if err := fn(); err != nil {
+	// What fn does it can do again, so that it goes on where a full disk stopped it.
+	if err := l.dir.untilRoom(l.tp, fn); err != nil {
 		return l.dir.fail(fmt.Errorf("truncate %s to %d: %w", l.tp, offset, err))
 	}
 	return nil
+}
+
+// roomPoll is how often somebody who waits for room looks again; the keeper looks as often whether there is some.
+const roomPoll = 50 * time.Millisecond
+
+// untilRoom calls fn, and again while the disk is full or the process has no descriptor left. A truncation that has begun
+// has to be completed: the log's files say neither what it was nor what it is to be. It waits, for as long as the keeper
+// runs: no lock may be held. The log's token may.
+func (d *Dir) untilRoom(tp TopicPartition, fn func() error) error {
+	for {
+		err := fn()
+		if !isNoSpace(err) && !isTooManyFiles(err) || d.State() == DirFailed {
+			return err
+		}
+		_ = d.writeFailed(tp, err)
+		d.keeper.poke()
+		select {
+		case <-time.After(roomPoll):
+		case <-d.keeper.quit:
+			return fmt.Errorf("%w: %w", errStopped, err)
+		}
+	}
 }
 
 // promiseLess lowers the log's durable mark and recovery point to offset, on the disk too.
