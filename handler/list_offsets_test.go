@@ -51,7 +51,7 @@ func TestT093ListOffsets(t *testing.T) {
 			t.Errorf("empty, timestamp %d: %+v, not %+v", q.timestamp, got, q.want)
 		}
 	}
-	if err := dc.partition("a", 0).Log().IncrementStartOffset(2); err != nil {
+	if err := dc.partition("a", 0).Log().RaiseStart(2); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := dc.listOffset(11, "a", 0, -2), (offsetRow{0, -1, 2, 0}); got != want {

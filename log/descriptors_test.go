@@ -247,7 +247,7 @@ func descriptorsUnderPressure(t *testing.T, fsys vfs.FS, dir string) {
 		others.Go(func() {
 			for !stop.Load() {
 				if end := l.DurableEnd(); end.Offset > 300 {
-					if err := l.IncrementStartOffset(end.Offset - 300); err != nil {
+					if err := l.RaiseStart(end.Offset - 300); err != nil {
 						t.Error(err)
 					}
 				}

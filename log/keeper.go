@@ -34,7 +34,7 @@ type keeper struct {
 	changed []*Log     // since the last pass
 	removal []removal
 	noted   []notedPoint
-	touched []*Log
+	touched []notedStart
 	forced  []chan struct{} // answered after a pass that moves every recovery point
 	calls   []keeperCall
 
@@ -44,6 +44,7 @@ type keeper struct {
 
 	// What follows belongs to the goroutine.
 	behind      []*Log // changed, and not checkpointed yet
+	trim        []*Log // whose starts were raised
 	recovery    offsetFile
 	starts      offsetFile
 	cleaned     offsetFile
@@ -171,7 +172,7 @@ func (k *keeper) pass(now time.Time, force bool) {
 	k.behind = append(k.behind, k.changed...)
 	k.changed = k.changed[:0]
 	k.mu.Unlock()
-	if noted := k.takeNoted(); len(k.behind) == 0 && !noted {
+	if noted := k.takeNoted(); len(k.behind) == 0 && len(k.trim) == 0 && !noted {
 		return
 	}
 	k.repair()
@@ -182,7 +183,10 @@ func (k *keeper) pass(now time.Time, force bool) {
 			break
 		}
 	}
-	k.rewrite(now, force)
+	k.rewrite(now, force || len(k.trim) > 0)
+	if !k.starts.changed {
+		k.trimStarts()
+	}
 	if err := k.dir.committer.do(nil, false); err != nil { // writes the marks that changed
 		return
 	}

@@ -49,6 +49,7 @@ type Manager struct {
 	closed bool
 
 	progress progress
+	removed  removedCounters
 }
 
 // Open takes the data directories: it makes those that are not there, locks them, checks whose they are, and starts

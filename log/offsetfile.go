@@ -54,10 +54,24 @@ func (k *keeper) forget(tp TopicPartition) {
 	k.mu.Unlock()
 }
 
-// touch has the log start checkpoint looked at, though nothing was appended.
+// notedStart is a log start that changed, as the checkpoint is to have it.
+type notedStart struct {
+	l     *Log
+	start int64
+	above bool // it lies above the first segment's base, so that it has a row (rule 3.3.2)
+}
+
+// startOf is the row of a log in the checkpoint of log starts.
+func startOf(l *Log) notedStart {
+	segs, start := l.segmentList(), l.start.Load()
+	return notedStart{l, start, len(segs) > 0 && start > segs[0].base}
+}
+
+// touch has the checkpoint of log starts follow a log, though nothing was appended. The row is that of this moment: a later
+// one may know of segments that are gone, but not yet on the disk.
 func (k *keeper) touch(l *Log) {
 	k.mu.Lock()
-	k.touched = append(k.touched, l)
+	k.touched = append(k.touched, startOf(l))
 	k.mu.Unlock()
 }
 
@@ -67,8 +81,9 @@ func (k *keeper) takeNoted() (any bool) {
 	noted, touched := k.noted, k.touched
 	k.noted, k.touched = nil, nil
 	k.mu.Unlock()
-	for _, l := range touched {
-		k.noteStart(l)
+	for _, s := range touched {
+		k.setStart(s)
+		k.trim = append(k.trim, s.l)
 	}
 	for _, n := range noted {
 		if n.gone {
@@ -112,13 +127,40 @@ func (k *keeper) writeCleaned(l *Log) error {
 	return err
 }
 
-// noteStart keeps the log start checkpoint, which has only logs that start above their first segment (rule 3.3.2).
-func (k *keeper) noteStart(l *Log) {
-	segs, start := l.segmentList(), l.start.Load()
-	if len(segs) > 0 && start > segs[0].base {
-		k.starts.set(l.tp, start)
+// noteStart keeps the checkpoint of log starts. The log's token is held.
+func (k *keeper) noteStart(l *Log) { k.setStart(startOf(l)) }
+
+func (k *keeper) setStart(s notedStart) {
+	s.l.mu.Lock()
+	deleted := s.l.deleted
+	s.l.mu.Unlock()
+	if deleted { // a row would be another log's of that name; what there is goes with forget
+		return
+	}
+	if s.above {
+		k.starts.set(s.l.tp, s.start)
 	} else {
-		k.starts.remove(l.tp)
+		k.starts.remove(s.l.tp)
+	}
+}
+
+// trimStarts removes the segments that lie below log starts which were raised. The starts are on the disk.
+func (k *keeper) trimStarts() {
+	logs := k.trim
+	k.trim = nil
+	for _, l := range logs {
+		if !l.tryToken() {
+			k.trim = append(k.trim, l)
+			continue
+		}
+		var err error
+		if l.Err() == nil && l.Loss() == nil {
+			err = l.dropBelowStart()
+		}
+		<-l.token
+		if err != nil {
+			k.dir.m.logger.Warn("segments below the log start can't be removed; the next retention check tries again", "log", l.tp.String(), "error", err)
+		}
 	}
 }
 

@@ -1,10 +1,7 @@
 package log
 
 import (
-	"fmt"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // EndOffsetForEpoch answers OffsetForLeaderEpoch (rule 6.8.2): the largest epoch ≤ epoch that the log knows, and the
@@ -100,57 +97,4 @@ func (l *Log) UpperBound(s *Slice, upper Position) int64 {
 		return min(upper.Offset, e.Offset+1)
 	}
 	return upper.Offset
-}
-
-// IncrementStartOffset raises the log start to offset, which is at most the high watermark (rules 3.7.1 and 3.7.3), and
-// removes the segments that lie below it entirely. An offset at or below the log start changes nothing; one above the
-// end is an error that wraps kerr.OffsetOutOfRange. The new start is on the disk with the next checkpoint, within a
-// second or so; it waits for the disk.
-func (l *Log) IncrementStartOffset(offset int64) error {
-	l.token <- struct{}{}
-	defer func() { <-l.token }()
-	if err := l.Err(); err != nil {
-		return err
-	}
-	if end := l.End().Offset; offset > end {
-		return fmt.Errorf("%s: the log start can't be %d, the log ends at %d: %w", l.tp, offset, end, kerr.OffsetOutOfRange)
-	}
-	if offset <= l.start.Load() {
-		return nil
-	}
-	l.start.Store(offset)
-	l.epochs.TruncateFromStart(offset)
-	l.m.changed(l)
-	l.dir.keeper.touch(l)
-	if err := l.dropSegmentsBelow(offset); err != nil {
-		return l.dir.writeFailed(l.tp, err)
-	}
-	return nil
-}
-
-// dropSegmentsBelow removes the segments whose successor starts at or below offset, never the active one (rules 3.6.1c
-// and 3.6.2); the token is held.
-func (l *Log) dropSegmentsBelow(offset int64) error {
-	segs := l.segmentList()
-	n := 0
-	for n+1 < len(segs) && segs[n+1].base <= offset {
-		n++
-	}
-	if n == 0 {
-		return nil
-	}
-	l.appendMu.Lock()
-	segs = l.segmentList() // a roll may have added one
-	kept := append([]*segment(nil), segs[n:]...)
-	l.segments.Store(&kept)
-	l.appendMu.Unlock()
-	for _, s := range segs[:n] {
-		if err := l.m.removeSegmentFiles(s); err != nil {
-			return err
-		}
-		if err := l.m.fs.Remove(s.path(snapshotSuffix)); err != nil && !isNotExist(err) {
-			return err
-		}
-	}
-	return nil
 }

@@ -155,7 +155,11 @@ func (l *Log) locateOnce(offset int64, upper Position) (batchPlace, *openFile, e
 			return batchPlace{}, nil, err
 		}
 	}
-	for i := max(floorSegment(segs, offset), 0); i < len(segs) && segs[i].base <= upper.SegmentBase; i++ {
+	first := floorSegment(segs, offset)
+	if first < 0 && len(segs) > 0 { // the segment that had it is gone, and what follows is not what was asked for
+		return batchPlace{}, nil, errRetired
+	}
+	for i := max(first, 0); i < len(segs) && segs[i].base <= upper.SegmentBase; i++ {
 		seg := segs[i]
 		limit := seg.size.Load()
 		if seg.base == upper.SegmentBase {
@@ -277,11 +281,12 @@ func (l *Log) FirstUnstable() (Position, bool) {
 	if !ok {
 		return Position{}, false
 	}
+	offset = max(offset, l.start.Load()) // the start may be raised above the beginning of a transaction (rule 3.7.5)
 	if known.Offset == offset && known.SegmentBase != UnknownSegment {
 		return known, true
 	}
 	p, err := l.PositionOf(offset)
-	if err != nil { // below the log start after DeleteRecords (rule 5.8.5), or staged and not written
+	if err != nil { // staged and not written
 		return At(offset), true
 	}
 	l.mu.Lock()

@@ -234,7 +234,9 @@ func (l *Log) maxTimestamp() (TimestampOffset, bool, error) {
 	for i, s := range segs {
 		var of int64
 		switch {
-		case i == 0 && start > s.base: // what the segment says may be of records that are deleted
+		case i+1 < len(segs) && segs[i+1].base <= start: // on its way out
+			of = noTimestamp
+		case start > s.base: // what the segment says may be of records that are deleted
 			of, err = l.largestFrom(s, start)
 		case i == len(segs)-1:
 			l.mu.Lock()

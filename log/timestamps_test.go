@@ -100,11 +100,11 @@ func TestTimeSearch(t *testing.T) {
 		w.l = m.Get(TopicPartition{"times", 0})
 		w.compare()
 		waitDurable(t, w.l, w.l.End().Offset)
-		if err := w.l.IncrementStartOffset(w.l.End().Offset / 2); err != nil {
+		if err := w.l.RaiseStart(w.l.End().Offset / 2); err != nil {
 			t.Fatal(err)
 		}
 		w.compare()
-		if err := w.l.IncrementStartOffset(w.l.End().Offset); err != nil {
+		if err := w.l.RaiseStart(w.l.End().Offset); err != nil {
 			t.Fatal(err)
 		}
 		w.compare()

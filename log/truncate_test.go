@@ -18,7 +18,7 @@ import (
 // directory goes on, and neither a kill nor a power cut afterwards takes anything or brings anything back.
 func TestTruncateOnFullDisk(t *testing.T) {
 	cfg := smallSegments()
-	for skip := range 14 {
+	for _, skip := range []int{0, 1, 2, 3, 5, 8, 13} {
 		for _, target := range []int64{0, 1, 33, 70} {
 			t.Run(fmt.Sprintf("%d operations, to %d", skip, target), func(t *testing.T) {
 				disk := simfs.New()

@@ -66,7 +66,7 @@ func (p *Partition) AppendAsFollower(f *LeaderFetch) (truncated bool, err error)
 	hw := p.state.highWatermark
 	p.mu.Unlock()
 	if start := min(f.LogStartOffset, hw); start > p.log.StartOffset() {
-		if err := p.log.IncrementStartOffset(start); err != nil {
+		if err := p.log.RaiseStart(start); err != nil {
 			return truncated, fmt.Errorf("raise the log start of %s to %d: %w", p, start, err)
 		}
 	}
