@@ -100,7 +100,7 @@ func (s *cleanScript) run(t *testing.T, words []string) string {
 		s.close()
 		s.open(t)
 	case "delete-records":
-		s.must(t, s.l.IncrementStartOffset(mustInt(t, args[0])))
+		s.must(t, dropBelow(s.l, mustInt(t, args[0])))
 	case "truncate":
 		s.must(t, s.l.TruncateTo(mustInt(t, args[0])))
 		s.m.Checkpoint()

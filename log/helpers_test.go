@@ -174,3 +174,13 @@ func tryReadAll(l *Log) ([]byte, error) {
 		}
 	}
 }
+
+// dropBelow raises the log start, and returns when the segments below are gone.
+func dropBelow(l *Log, offset int64) error {
+	if err := l.RaiseStart(offset); err != nil {
+		return err
+	}
+	l.token <- struct{}{}
+	defer func() { <-l.token }()
+	return l.dropBelowStart()
+}
