@@ -38,7 +38,7 @@ func newDataCluster(t *testing.T) *dataCluster {
 			c := log.DefaultConfig()
 			return &replica.Settings{MinISR: 1}, &c
 		}})
-	cl.rows = append(cl.rows, listOffsetsAPI(d), offsetForLeaderEpochAPI(d), describeProducersAPI(d), describeLogDirsAPI(d))
+	cl.rows = append(cl.rows, listOffsetsAPI(d), offsetForLeaderEpochAPI(d), describeProducersAPI(d), describeLogDirsAPI(d), deleteRecordsAPI(d))
 	return &dataCluster{cluster: cl, logs: logs, applied: &metadata.Image{}}
 }
 

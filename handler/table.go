@@ -22,6 +22,7 @@ func Table(d *Deps) []API {
 		apiVersionsAPI(d, func() []API { return rows }),
 		createTopicsAPI(d),
 		deleteTopicsAPI(d),
+		deleteRecordsAPI(d),
 		initProducerIDAPI(d),
 		offsetForLeaderEpochAPI(d),
 		describeAclsAPI(d),

@@ -115,6 +115,8 @@ func oneTopicRequest(key int16) kmsg.Request {
 	case *kmsg.DeleteTopicsRequest:
 		q.TopicNames, q.TimeoutMillis = []string{topic}, 1000
 		q.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &topic}}
+	case *kmsg.DeleteRecordsRequest:
+		q.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{}}}}
 	case *kmsg.OffsetForLeaderEpochRequest:
 		q.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{}}}}
 	case *kmsg.DescribeConfigsRequest:

@@ -201,8 +201,9 @@ func (b *Broker) serve(context.Context) error {
 	for _, l := range b.listeners {
 		b.server.Serve(l.socket, l.Name)
 	}
-	b.background.Add(1)
+	b.background.Add(2)
 	go b.keepHighWatermarks()
+	go b.keepRetention()
 	return nil
 }
 
