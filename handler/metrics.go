@@ -70,11 +70,26 @@ func (s *Service) FetchSessions() (sessions, partitions int, evictions int64) {
 	return len(c.byID), c.rows, c.evictions
 }
 
-// request counts one that was started. A version that is out of all bounds gets no counter.
-func (m *Metrics) request(key, version int16) {
-	if version >= 0 && version < maxVersions {
-		m.apis[key].requests[version].Add(1)
+// requestRun is requests of one API and version that are not counted yet.
+type requestRun struct {
+	key, version int16
+	n            int64
+}
+
+// countRequest counts one that was started.
+func (c *connection) countRequest(key, version int16) {
+	if r := &c.requests; r.n > 0 && (r.key != key || r.version != version) {
+		c.countRequests()
 	}
+	c.requests = requestRun{key, version, c.requests.n + 1}
+}
+
+// countRequests makes the run show. A version that is out of all bounds gets no counter.
+func (c *connection) countRequests() {
+	if r := &c.requests; r.n > 0 && r.version >= 0 && r.version < maxVersions {
+		c.svc.metrics.apis[r.key].requests[r.version].Add(r.n)
+	}
+	c.requests.n = 0
 }
 
 // answered counts n error codes of an answer.

@@ -322,6 +322,7 @@ func (c *connection) write() {
 
 // Flush implements wire.Session: it writes what was staged, then asks for the acknowledgements.
 func (c *connection) Flush() error {
+	c.countRequests()
 	c.write()
 	var err error
 	for i, r := range c.started {

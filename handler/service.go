@@ -67,6 +67,9 @@ type connection struct {
 	session Session
 	ctx     context.Context
 
+	// requests counts those of one API that came in a row, until Flush: connections would fight for the counters' cache
+	// line with every one of them.
+	requests requestRun
 	clientID string // the last one sent, so that it is not copied again for every request
 
 	// Produce requests in stage one, and the partitions they staged to, until Flush.
@@ -124,7 +127,7 @@ func (c *connection) Start(h *wire.Header, body []byte) (wire.Reply, error) {
 	if api == nil {
 		return nil, fmt.Errorf("API key %d is not served", h.Key) // rule 1.2.5
 	}
-	c.svc.metrics.request(h.Key, h.Version)
+	c.countRequest(h.Key, h.Version)
 	if h.Version < api.Min || h.Version > api.Max {
 		if h.Key == keyApiVersions {
 			c.svc.metrics.answered(h.Key, kerr.UnsupportedVersion.Code, 1)

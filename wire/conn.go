@@ -174,10 +174,12 @@ func (c *conn) flush() error {
 func (c *conn) respond() error {
 	q := &c.queue
 	now := time.Now() // of all replies that are complete here: they were flushed together
+	var run latencyRun
+	defer func() { run.end(&c.srv.stats, now) }()
 	for i, p := range c.batch {
 		c.batch[i] = pending{}
 		if q.idle() && p.reply.Done() {
-			c.srv.stats.answered(&p, now)
+			run.answered(&c.srv.stats, &p, now)
 			q.encode(p)
 			if q.out.size() < maxEncoded {
 				continue

@@ -23,13 +23,39 @@ type Latency struct {
 	nanos   atomic.Int64
 }
 
-func (l *Latency) observe(d time.Duration) {
+// observe counts n requests that took d each.
+func (l *Latency) observe(d time.Duration, n int64) {
 	i := 0
 	for i < len(LatencyBounds) && d > LatencyBounds[i] {
 		i++
 	}
-	l.buckets[i].Add(1)
-	l.nanos.Add(int64(d))
+	l.buckets[i].Add(n)
+	l.nanos.Add(int64(d) * n)
+}
+
+// latencyRun joins requests that are answered together: those of one read mostly are of one API, and connections would
+// fight for the counters' cache line with every one of them.
+type latencyRun struct {
+	key     int16
+	arrived time.Time
+	n       int64
+}
+
+// answered counts a request whose answer is ready now.
+func (r *latencyRun) answered(s *Stats, p *pending, now time.Time) {
+	if r.n > 0 && (p.key != r.key || !p.arrived.Equal(r.arrived)) {
+		r.end(s, now)
+	}
+	r.key, r.arrived = p.key, p.arrived
+	r.n++
+}
+
+// end counts what was joined.
+func (r *latencyRun) end(s *Stats, now time.Time) {
+	if l := s.Latency(r.key); l != nil && r.n > 0 {
+		l.observe(now.Sub(r.arrived), r.n)
+	}
+	r.n = 0
 }
 
 // Snapshot returns the number of requests in each bucket, the last one being for those above all bounds, and the sum of
@@ -55,7 +81,7 @@ type latencies [kmsg.MaxKey + 1]Latency
 // answered counts a request whose answer is ready.
 func (s *Stats) answered(p *pending, now time.Time) {
 	if l := s.Latency(p.key); l != nil {
-		l.observe(now.Sub(p.arrived))
+		l.observe(now.Sub(p.arrived), 1)
 	}
 }
 
