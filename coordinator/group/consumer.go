@@ -91,6 +91,9 @@ func (g *consumerGroup) kind() string { return "consumer" }
 // protocolType implements membership.
 func (g *consumerGroup) protocolType() string { return consumerProtocolType }
 
+// len implements membership.
+func (g *consumerGroup) len() int { return len(g.members) }
+
 // state implements membership (rule 8.7.11).
 func (g *consumerGroup) state() string {
 	switch {

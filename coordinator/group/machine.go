@@ -58,6 +58,8 @@ type membership interface {
 	protocolType() string
 	// state is the name that ListGroups and the describe APIs print.
 	state() string
+	// len is the number of members, those of both protocols.
+	len() int
 	// checkCommit says whether a commit is taken (rules 8.4.2 and 8.4.3), and restarts the member's session if so.
 	checkCommit(now time.Time, c *commitIdentity) error
 	// checkFetch is rule 8.4.9 for a request that names a member.

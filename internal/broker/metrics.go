@@ -40,7 +40,7 @@ type metric struct {
 // allMetrics are the families in the order in which they are written.
 func allMetrics() []metric {
 	var all []metric
-	for _, part := range [][]metric{brokerTopicMetrics, replicaMetrics, cleanerMetrics, clusterMetrics, networkMetrics, exporterMetrics, ownMetrics} {
+	for _, part := range [][]metric{brokerTopicMetrics, replicaMetrics, cleanerMetrics, clusterMetrics, networkMetrics, exporterMetrics, groupMetrics, ownMetrics} {
 		all = append(all, part...)
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/internal/exposition"
 	"github.com/kbroker/kbroker/metadata"
 	"github.com/kbroker/kbroker/wire"
@@ -17,14 +18,17 @@ import (
 
 // clusterMetrics are what this node knows of the cluster and of itself, under Kafka's names.
 var clusterMetrics = []metric{
-	controllerGauge("activecontrollercount", "ActiveControllerCount", "1 on the node whose controller leads.", func(s *scrape) int {
-		select {
-		case <-s.b.controller.Done():
-			return 0
-		default: // a quorum of one leads as long as it runs
-			return 1
+	controllerGauge("activecontrollercount", "ActiveControllerCount", "1 on the node whose controller leads.", func(s *scrape) int { return one(s.quorum != nil) }),
+	raftGauge("current_leader", "Id of the node whose controller leads, told by that node.", func(q *controller.QuorumStatus) int64 { return int64(q.Leader) }),
+	raftGauge("current_epoch", "Raft's term.", func(q *controller.QuorumStatus) int64 { return int64(q.Term) }),
+	raftGauge("high_watermark", "Metadata records that are committed end here, as Kafka counts: one above the last index.", func(q *controller.QuorumStatus) int64 { return q.HighWatermark }),
+	raftGauge("log_end_offset", "Metadata records end here.", func(q *controller.QuorumStatus) (end int64) {
+		for _, v := range q.Voters {
+			end = max(end, v.LogEndOffset)
 		}
+		return end
 	}),
+	raftGauge("number_of_voters", "Members of the quorum.", func(q *controller.QuorumStatus) int64 { return int64(len(q.Voters)) }),
 	controllerGauge("activebrokercount", "ActiveBrokerCount", "Registered brokers that are not fenced.", func(s *scrape) int { return s.brokers(false) }),
 	controllerGauge("fencedbrokercount", "FencedBrokerCount", "Registered brokers that are fenced.", func(s *scrape) int { return s.brokers(true) }),
 	controllerGauge("globaltopiccount", "GlobalTopicCount", "Topics of the cluster.", func(s *scrape) int { return s.image.NumTopics() }),
@@ -53,6 +57,17 @@ var clusterMetrics = []metric{
 
 // runningState is Kafka's number of a broker that serves. Before and after nothing but kbroker_ready is told.
 const runningState = 3
+
+// raftGauge is a gauge of the quorum, on the node that leads it.
+func raftGauge(name, help string, value func(*controller.QuorumStatus) int64) metric {
+	m := metric{Family: exposition.Family{Name: "kafka_server_raftmetrics_" + name, Kind: gauge, Help: help}, source: "kafka.server:type=raft-metrics"}
+	m.write = func(s *scrape, w *exposition.Writer) {
+		if s.quorum != nil {
+			w.Series(float64(value(s.quorum)))
+		}
+	}
+	return m
+}
 
 func controllerGauge(name, mbean, help string, value func(*scrape) int) metric {
 	return ofNode("kafka_controller_kafkacontroller_"+name, gauge, "kafka.controller:type=KafkaController,name="+mbean, help,

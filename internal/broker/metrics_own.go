@@ -62,6 +62,6 @@ var ownMetrics = []metric{
 	ofDirs("kbroker_commit_rounds_total", counter, "Rounds in which all that was written to a data directory was made durable.", func(d *log.Dir) (float64, bool) {
 		return float64(d.Counters().CommitRounds), true
 	}),
-	ofNode("kbroker_series_omitted", gauge, "", "Topics and partitions without series of their own: beyond 2,000 of each they are only in the sums.",
+	ofNode("kbroker_series_omitted", gauge, "", "Topics, partitions and groups without series of their own, for the bounds of a scrape.",
 		func(s *scrape) float64 { return float64(s.omitted) }),
 }

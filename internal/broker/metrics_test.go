@@ -238,6 +238,7 @@ Counters begin at 0 with each start. The series of ` + "`kafka_server_brokertopi
 topics, deleted ones included.
 
 Series are bounded: the first 2,000 topics and the first 2,000 partitions of a node, by name, have series of their own.
+Groups and their committed offsets have 10,000 together.
 What is beyond is in the sums, and ` + "`kbroker_series_omitted`" + ` counts it. A scrape is written as it is computed, so its memory
 does not grow with the number of series; four are answered at a time.
 

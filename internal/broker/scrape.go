@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"context"
 	"strconv"
+	"time"
 
+	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/metadata"
 	"github.com/kbroker/kbroker/replica"
@@ -19,7 +22,9 @@ type scrape struct {
 	partitions []partitionSample // the first maxPartitionSeries
 	total      replica.TrafficSum
 	counts     partitionCounts
-	omitted    int // topics and partitions without series
+	groups     *groupSample
+	quorum     *controller.QuorumStatus // nil while this node does not lead it
+	omitted    int                      // topics, partitions and groups without series
 }
 
 // partitionCounts are sums over partitions.
@@ -46,11 +51,21 @@ type partitionSample struct {
 	minISR int
 }
 
+// askLimit is how long a scrape waits for the controller, and for the groups of one partition. Who does not answer in
+// time is busy, and is left out.
+const askLimit = 2 * time.Second
+
 func newScrape(b *Broker) *scrape {
-	s := &scrape{b: b, image: b.metadata.Load(), self: b.o.Config.Broker().NodeID, total: b.replicas.Retired()}
+	s := &scrape{b: b, image: b.metadata.Load(), self: b.o.Config.Broker().NodeID, total: b.replicas.Retired(), groups: b.takeCensus()}
+	ctx, cancel := context.WithTimeout(context.Background(), askLimit)
+	defer cancel()
+	if q, err := b.controller.Client().QuorumStatus(ctx); err == nil {
+		s.quorum = q
+	}
 	for t := range s.image.Topics {
 		s.addTopic(t)
 	}
+	s.omitted += s.groups.omitted
 	return s
 }
 
