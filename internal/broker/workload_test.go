@@ -26,6 +26,8 @@ type plainClient struct {
 	b    *Broker
 	conn net.Conn
 	id   int32
+
+	sent, received int64 // bytes
 }
 
 func newPlainClient(t *testing.T, b *Broker) *plainClient {
@@ -43,7 +45,8 @@ func newPlainClient(t *testing.T, b *Broker) *plainClient {
 func (c *plainClient) ask(q kmsg.Request) kmsg.Response {
 	c.t.Helper()
 	c.id++
-	if _, err := c.conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("script")).AppendRequest(nil, q, c.id)); err != nil {
+	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID("script")).AppendRequest(nil, q, c.id)
+	if _, err := c.conn.Write(request); err != nil {
 		c.t.Fatal(err)
 	}
 	var size [4]byte
@@ -54,6 +57,8 @@ func (c *plainClient) ask(q kmsg.Request) kmsg.Response {
 	if _, err := io.ReadFull(c.conn, body); err != nil {
 		c.t.Fatal(err)
 	}
+	c.sent += int64(len(request))
+	c.received += int64(len(size) + len(body))
 	resp := q.ResponseKind()
 	resp.SetVersion(q.GetVersion())
 	body = body[4:] // the correlation id
@@ -185,9 +190,15 @@ func TestWorkload(t *testing.T) {
 	c.fetch("gone", 0, 0, 0, -1, nil)
 	c.delete("gone")
 
+	// The last answer may be here before those who wrote it count its bytes.
+	for b.server.Stats().BytesOut.Load() < c.received && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
 	series := scrapeSeries(t, b)
 	const topics = "kafka_server_brokertopicmetrics_"
 	for name, want := range map[string]int{
+		`kbroker_network_bytes_total{direction="in"}`:                                            int(c.sent),
+		`kbroker_network_bytes_total{direction="out"}`:                                           int(c.received),
 		topics + "messagesin_total":                                                              30 + 3 + 5 + 5,
 		topics + `messagesin_total{topic="a"}`:                                                   30 + 3,
 		topics + `messagesin_total{topic="b.c"}`:                                                 5,
