@@ -52,8 +52,6 @@ type Limits struct {
 type LogDefaults struct {
 	RetentionCheck        time.Duration // log.retention.check.interval.ms
 	InitialTaskDelay      time.Duration // log.initial.task.delay.ms
-	CheckpointRecovery    time.Duration // log.flush.offset.checkpoint.interval.ms
-	CheckpointStart       time.Duration // log.flush.start.offset.checkpoint.interval.ms
 	CheckpointHW          time.Duration // replica.high.watermark.checkpoint.interval.ms
 	RecoveryThreads       int           // num.recovery.threads.per.data.dir
 	CleanerEnabled        bool          // log.cleaner.enable

@@ -83,8 +83,6 @@ var brokerSetters = map[string]func(*Broker, value){
 
 	"log.retention.check.interval.ms":               func(b *Broker, v value) { b.Log.RetentionCheck = v.millis() },
 	"log.initial.task.delay.ms":                     func(b *Broker, v value) { b.Log.InitialTaskDelay = v.millis() },
-	"log.flush.offset.checkpoint.interval.ms":       func(b *Broker, v value) { b.Log.CheckpointRecovery = v.millis() },
-	"log.flush.start.offset.checkpoint.interval.ms": func(b *Broker, v value) { b.Log.CheckpointStart = v.millis() },
 	"replica.high.watermark.checkpoint.interval.ms": func(b *Broker, v value) { b.Log.CheckpointHW = v.millis() },
 	"num.recovery.threads.per.data.dir":             func(b *Broker, v value) { b.Log.RecoveryThreads = v.int() },
 	"log.cleaner.enable":                            func(b *Broker, v value) { b.Log.CleanerEnabled = v.bool() },

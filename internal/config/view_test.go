@@ -44,7 +44,7 @@ func TestBrokerView(t *testing.T) {
 		Limits:    Limits{FetchMaxBytes: 1024, FetchSessions: 1010, PartitionsPerResponse: 1011},
 		Topics:    TopicDefaults{Partitions: 12, ReplicationFactor: 3},
 		Producers: Producers{ms(1013), ms(1014)},
-		Log: LogDefaults{RetentionCheck: ms(1015), InitialTaskDelay: ms(1016), CheckpointRecovery: ms(1017), CheckpointStart: ms(1018), CheckpointHW: ms(1019),
+		Log: LogDefaults{RetentionCheck: ms(1015), InitialTaskDelay: ms(1016), CheckpointHW: ms(1019),
 			RecoveryThreads: 20, CleanerEnabled: true, CleanerBackoff: ms(1021), CleanerThreads: 22, CleanerDedupeBytes: 1023, CleanerLoadFactor: 0.6, CleanerBufferBytes: 1048, CleanerBytesPerSecond: 1.5},
 		Groups: Groups{OffsetsPartitions: 24, OffsetsReplicationFactor: 25, OffsetsSegmentBytes: 1026, OffsetsCompression: CompressionZstd,
 			OffsetsRetention: 27 * time.Minute, OffsetsRetentionCheck: ms(1028), OffsetsLoadBytes: 1040, CommitTimeout: ms(1041),
