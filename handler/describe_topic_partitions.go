@@ -16,11 +16,14 @@ func describeTopicPartitionsAPI(d *Deps) API {
 }
 
 // topicChecks are the checks of an API that needs op on a topic and lists the operations that are allowed on it.
-func topicChecks(op acl.Operation) []Check {
-	checks := []Check{{acl.Topic, op}}
-	for _, o := range topicOperations {
+func topicChecks(op acl.Operation) []Check { return checksOf(acl.Topic, op, topicOperations) }
+
+// checksOf are the checks of an API that needs op on a resource and lists which of all operations are allowed on it.
+func checksOf(res acl.ResourceType, op acl.Operation, all []acl.Operation) []Check {
+	checks := []Check{{res, op}}
+	for _, o := range all {
 		if o != op {
-			checks = append(checks, Check{acl.Topic, o})
+			checks = append(checks, Check{res, o})
 		}
 	}
 	return checks

@@ -146,6 +146,10 @@ func oneTopicRequest(key int16) kmsg.Request {
 		q.Groups = []kmsg.OffsetFetchRequestGroup{{Group: "g"}}
 	case *kmsg.FindCoordinatorRequest:
 		q.CoordinatorKeys = []string{"g"}
+	case *kmsg.SyncGroupRequest:
+		q.ProtocolType, q.Protocol = new("consumer"), new("range") // without them version 5 is refused whoever asks
+	case *kmsg.DescribeGroupsRequest:
+		q.Groups = []string{"g"}
 	case *kmsg.DeleteGroupsRequest:
 		q.Groups = []string{"g"}
 	case *kmsg.DescribeTopicPartitionsRequest:

@@ -22,7 +22,7 @@ func (m *Machine) DescribeClassic(row *kmsg.DescribeGroupsResponseGroup) (found 
 	return true
 }
 
-// describe fills the answer in. What members say and have is told while the group is Stable only.
+// describe fills the answer in. What members say is told only while the group is Stable, what they have always.
 func (g *classicGroup) describe(row *kmsg.DescribeGroupsResponseGroup) {
 	row.State, row.ProtocolType = g.status.String(), g.typ
 	stable := g.status == classicStable
@@ -33,8 +33,9 @@ func (g *classicGroup) describe(row *kmsg.DescribeGroupsResponseGroup) {
 	for m := range g.all {
 		r := kmsg.NewDescribeGroupsResponseGroupMember()
 		r.MemberID, r.InstanceID, r.ClientID, r.ClientHost = m.id, m.instanceID, m.clientID, m.clientHost
+		r.MemberAssignment = m.assignment
 		if stable {
-			r.ProtocolMetadata, r.MemberAssignment = m.metadata(row.Protocol), m.assignment
+			r.ProtocolMetadata = m.metadata(row.Protocol)
 		}
 		row.Members = append(row.Members, r)
 	}

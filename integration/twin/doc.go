@@ -48,6 +48,7 @@
 //
 //	topic NAME [partitions=N] [config=value …]   create a topic, wait until it serves; $NAME is its name, $NAME.id its id
 //	name NAME                                    $NAME is a name that no other case uses
+//	group NAME                                   the same for a group id, once the broker coordinates that group
 //	producer NAME                                $NAME is a new producer id, $NAME.epoch its epoch
 //	append $t BYTES [=> …]                       a Produce of the batch to partition 0 of a topic with acks=all
 //	dump $t                                      a Fetch of all of partition 0

@@ -19,6 +19,9 @@ func (p *parser) step() (step, error) {
 	case p.take("name"):
 		name, err := p.name()
 		return &uniqueName{name: name}, err
+	case p.take("group"):
+		name, err := p.name()
+		return &groupName{name: name}, err
 	case p.take("producer"):
 		name, err := p.name()
 		return &producer{name: name}, err

@@ -138,6 +138,10 @@ type (
 		at
 		name string
 	}
+	groupName struct {
+		at
+		name string
+	}
 	producer struct {
 		at
 		name string

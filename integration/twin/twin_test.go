@@ -26,11 +26,11 @@ var (
 	self        = flag.Bool("self", false, "play Kafka against a second Kafka, to see that the scripts are deterministic")
 )
 
-// The properties make the two brokers comparable: nothing of the scripts' data is deleted by its age, and answers name
-// node 1.
+// The properties make the two brokers comparable: nothing of the scripts' data is deleted by its age, answers name node
+// 1, and groups form at once (kafkapeer sees to that).
 var (
 	kafkaProperties   = []string{retentionDelay + "=86400000"}
-	kbrokerProperties = []string{"node.id=1"}
+	kbrokerProperties = []string{"node.id=1", "group.initial.rebalance.delay.ms=0"}
 )
 
 // kafkaJVM lets the JVM compile quickly rather than well, which suits a run of minutes on two cores.

@@ -1,0 +1,34 @@
+package handler
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/coordinator/group"
+	"github.com/kbroker/kbroker/internal/security/acl"
+)
+
+// leaveGroupAPI serves LeaveGroup (key 13, versions 0 to 5; rule 8.3.11).
+func leaveGroupAPI(d *Deps) API {
+	return deferred(0, 5, []Check{{acl.Group, acl.Read}}, d.leaveGroup)
+}
+
+func (d *Deps) leaveGroup(c *Context, req *kmsg.LeaveGroupRequest, p *Pending) {
+	answer := func(resp *kmsg.LeaveGroupResponse, err error) {
+		if err != nil {
+			resp = kmsg.NewPtrLeaveGroupResponse()
+			resp.ErrorCode = d.codeOf(c, err)
+		}
+		p.Answer(resp)
+	}
+	refuse := func(err error) { answer(nil, err) }
+	if err := d.refusesMember(c, req.Group); err != nil {
+		refuse(err)
+		return
+	}
+	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
+		m.LeaveGroup(now, req, answer, e)
+	}, refuse)
+}
