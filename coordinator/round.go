@@ -178,6 +178,8 @@ func (s *shard[M]) flush() error {
 	for _, a := range w.appends[:w.staged] {
 		if a.Err != nil {
 			err = a.Err
+		} else {
+			s.partition.Traffic().Appended(&a.Info)
 		}
 		a.Reset()
 	}

@@ -18,7 +18,8 @@ import (
 type Pending struct {
 	version int16
 	size    int
-	ready   chan struct{} // closed when resp is set
+	ready   chan struct{}       // closed when resp is set
+	count   func(kmsg.Response) // told what is answered; nil for nobody
 
 	mu   sync.Mutex // guards what follows
 	resp kmsg.Response
@@ -81,7 +82,12 @@ func (p *Pending) Wait(stop <-chan struct{}) {
 }
 
 // Append implements wire.Reply.
-func (p *Pending) Append(out *wire.Out) { out.B = p.resp.AppendTo(out.B) }
+func (p *Pending) Append(out *wire.Out) {
+	if p.count != nil {
+		p.count(p.resp)
+	}
+	out.B = p.resp.AppendTo(out.B)
+}
 
 // Size implements wire.Reply.
 func (p *Pending) Size() int { return p.size }

@@ -115,8 +115,7 @@ func (row *produceRow) produced() {
 	t.Add(replica.Produces, 1)
 	switch {
 	case row.err == nil && !row.append.Duplicate:
-		t.Add(replica.MessagesIn, int64(row.append.Info.RecordCount))
-		t.Add(replica.BytesIn, int64(row.append.Info.Size))
+		t.Appended(&row.append.Info)
 	case errors.Is(row.err, kerr.MessageTooLarge):
 		t.Add(replica.BytesRejected, int64(row.size))
 	case row.err != nil && !blameless(row.err):

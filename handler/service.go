@@ -158,6 +158,7 @@ func (c *connection) startOther(api *API, h *wire.Header, body []byte) (wire.Rep
 	context := &Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID}
 	if api.Start != nil {
 		p := newPending(h.Version, deferredSize+len(body))
+		p.count = c.svc.countCodes
 		api.Start(context, req, p)
 		return p, nil
 	}

@@ -1,6 +1,10 @@
 package replica
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/kbroker/kbroker/log/record"
+)
 
 // Traffic counts what moved through a partition since this node has it. Counting costs one atomic addition on memory
 // that no other partition shares.
@@ -26,6 +30,12 @@ const (
 
 // Add counts n of a kind.
 func (t *Traffic) Add(k TrafficKind, n int64) { t.counts[k].Add(n) }
+
+// Appended counts a batch that was appended.
+func (t *Traffic) Appended(i *record.Info) {
+	t.Add(MessagesIn, int64(i.RecordCount))
+	t.Add(BytesIn, int64(i.Size))
+}
 
 // TrafficSum is the counts of one or many partitions at a moment.
 type TrafficSum [trafficKinds]int64

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -115,6 +117,38 @@ func (c *plainClient) produce(topic string, partition int32, batch []byte, want 
 	}
 }
 
+// commitOffsets commits offsets of a simple group, and waits for its coordinator first.
+func (c *plainClient) commitOffsets(id string, offsets map[string][]int64) {
+	c.t.Helper()
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.SetVersion(3)
+	find.CoordinatorKey = id
+	c.ask(find)
+	for c.b.takeCensus().active == 0 && c.t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	q := kmsg.NewPtrOffsetCommitRequest()
+	q.SetVersion(8)
+	q.Group, q.Generation = id, -1
+	for _, topic := range slices.Sorted(maps.Keys(offsets)) {
+		x := kmsg.NewOffsetCommitRequestTopic()
+		x.Topic = topic
+		for i, offset := range offsets[topic] {
+			p := kmsg.NewOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset = int32(i), offset
+			x.Partitions = append(x.Partitions, p)
+		}
+		q.Topics = append(q.Topics, x)
+	}
+	for _, x := range c.ask(q).(*kmsg.OffsetCommitResponse).Topics {
+		for _, p := range x.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				c.t.Fatalf("commit of %s-%d: %v", x.Topic, p.Partition, err)
+			}
+		}
+	}
+}
+
 // fetch reads the partition from offset, in the session with the epoch, and returns the session.
 func (c *plainClient) fetch(topic string, partition int32, offset int64, session, epoch int32, want error) int32 {
 	c.t.Helper()
@@ -164,7 +198,7 @@ var unpredictable = map[string]string{
 // TestWorkload: after a script every series has the value that follows from it. testdata/workload.txt has them all, and
 // those that say what moved are computed here besides.
 func TestWorkload(t *testing.T) {
-	b := startTest(t)
+	b := startTest(t, "offsets.topic.num.partitions=1")
 	c := newPlainClient(t, b)
 	c.create("a", 2)
 	c.create("b.c", 1, "max.message.bytes=200", "min.insync.replicas=2")
@@ -189,6 +223,8 @@ func TestWorkload(t *testing.T) {
 	c.fetch("a", 1, 3, session, 1, nil) // nothing changed: no partition is looked at
 	c.fetch("gone", 0, 0, 0, -1, nil)
 	c.delete("gone")
+	c.commitOffsets("g", map[string][]int64{"a": {12, 3}, "b.c": {1}})
+	committed := b.replicas.LookupName(group.OffsetsTopic, 0).Log()
 
 	// The last answer may be here before those who wrote it count its bytes.
 	for b.server.Stats().BytesOut.Load() < c.received && t.Context().Err() == nil {
@@ -199,10 +235,10 @@ func TestWorkload(t *testing.T) {
 	for name, want := range map[string]int{
 		`kbroker_network_bytes_total{direction="in"}`:                                            int(c.sent),
 		`kbroker_network_bytes_total{direction="out"}`:                                           int(c.received),
-		topics + "messagesin_total":                                                              30 + 3 + 5 + 5,
+		topics + "messagesin_total":                                                              30 + 3 + 5 + 5 + 3,
 		topics + `messagesin_total{topic="a"}`:                                                   30 + 3,
 		topics + `messagesin_total{topic="b.c"}`:                                                 5,
-		topics + "bytesin_total":                                                                 3*len(ten) + len(once) + 2*len(five),
+		topics + "bytesin_total":                                                                 3*len(ten) + len(once) + 2*len(five) + int(committed.Size()),
 		topics + `bytesin_total{topic="a"}`:                                                      3*len(ten) + len(once),
 		topics + "bytesout_total":                                                                3*len(ten) + 2*len(ten) + len(five),
 		topics + `bytesout_total{topic="a"}`:                                                     3*len(ten) + 2*len(ten),
@@ -226,8 +262,16 @@ func TestWorkload(t *testing.T) {
 		`kbroker_request_seconds_count{api="Fetch"}`:                                             6,
 		`kafka_server_socket_server_metrics_connection_count{listener="PLAINTEXT"}`:              1,
 		`kafka_server_replicamanager_produceridcount`:                                            1,
-		`kafka_server_replicamanager_partitioncount`:                                             3,
+		`kafka_server_replicamanager_partitioncount`:                                             4,
 		`kafka_topic_partition_current_offset{topic="b.c",partition="0"}`:                        5,
+		`kafka_consumergroup_current_offset{consumergroup="g",topic="a",partition="0"}`:          12,
+		`kafka_consumergroup_lag{consumergroup="g",topic="a",partition="0"}`:                     30 - 12,
+		`kafka_consumergroup_lag{consumergroup="g",topic="a",partition="1"}`:                     0,
+		`kafka_consumergroup_lag_sum{consumergroup="g",topic="b.c"}`:                             4,
+		`kafka_consumergroup_current_offset_sum{consumergroup="g",topic="a"}`:                    15,
+		`kafka_consumergroup_members{consumergroup="g"}`:                                         0,
+		`kafka_coordinator_group_groupmetadatamanager_numoffsets`:                                3,
+		`kafka_server_brokertopicmetrics_messagesin_total{topic="__consumer_offsets"}`:           3,
 	} {
 		if got := series[name]; got != strconv.Itoa(want) {
 			t.Errorf("%s is %q, want %d", name, got, want)
@@ -318,7 +362,7 @@ func everyMetricShows(t *testing.T, series map[string]string) {
 		shown[family], shown[suffix.ReplaceAllString(family, "")] = true, true
 	}
 	for _, m := range allMetrics() {
-		if !shown[m.Name] && !strings.HasPrefix(m.Name, "kafka_consumergroup_") && !strings.HasPrefix(m.Name, "kafka_server_kafkaserver_linux_disk_") { // the disk in memory has no /proc
+		if !shown[m.Name] && !strings.HasPrefix(m.Name, "kafka_server_kafkaserver_linux_disk_") { // the disk in memory has no /proc
 			t.Errorf("%s has no series", m.Name)
 		}
 	}
