@@ -1,7 +1,8 @@
 // Package handler is the Kafka API: one file per API, one explicit table of (key, versions, operations, handler).
 //
 // A handler authorizes, makes one call into one owner, and shapes the response. What cuts across — version checks,
-// throttling, metrics, panics — happens once around the table and never in a handler.
+// throttling, metrics, panics — happens once around the table and never in a handler, but for what only it can know:
+// Produce and Fetch count their bytes, and requests that create or delete partitions charge for them.
 package handler
 
 import (
@@ -16,6 +17,7 @@ import (
 	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/internal/config"
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
@@ -45,6 +47,9 @@ type Context struct {
 	Key      int16
 	Version  int16
 	ClientID string // empty when null (1.2.6)
+	// Quota is what the client may do, nil for everything. Handlers charge mutations; all else happens around them.
+	Quota    *quota.Client
+	throttle *time.Duration // for how long mutations hold the client back; not nil while Quota is not
 }
 
 // Check is one (resource type, operation) that an API may ask the authorizer about; the table lists them.
@@ -95,6 +100,7 @@ type Deps struct {
 	Loggers    *config.Loggers
 	Features   []Feature // what this broker supports, for ApiVersions
 	Authorizer acl.Authorizer
+	Quotas     *quota.Manager // nil: there are none
 	Replicas   *replica.Manager
 	Groups     *group.Coordinator
 	Codecs     *record.Codecs

@@ -44,6 +44,12 @@ func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *
 		case !d.allowed(c, acl.Alter, acl.Topic, t.Topic):
 			row(t.Topic, kerr.TopicAuthorizationFailed.Code, nil)
 		default:
+			if !req.ValidateOnly {
+				if err := c.mutate(d.added(t), c.Version >= 3); err != nil {
+					row(t.Topic, kerr.ThrottlingQuotaExceeded.Code, new(err.Error()))
+					continue
+				}
+			}
 			wanted = append(wanted, morePartitions(t))
 		}
 	}
@@ -58,6 +64,15 @@ func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *
 		row(t.Topic, code, message)
 	}
 	return resp
+}
+
+// added is how many partitions a topic of the request would get.
+func (d *Deps) added(t *kmsg.CreatePartitionsRequestTopic) int {
+	topic := d.Metadata.Load().Topic(t.Topic)
+	if topic == nil {
+		return 0
+	}
+	return max(int(t.Count)-len(topic.Partitions), 0)
 }
 
 // morePartitions puts a topic of the request into the controller's terms.

@@ -32,6 +32,9 @@ func (d *Deps) createTopics(c *Context, req *kmsg.CreateTopicsRequest) *kmsg.Cre
 	for i, r := range results {
 		row := newTopicRow(wanted[i].Name)
 		if r.Err != nil {
+			if !req.ValidateOnly {
+				c.Quota.Refund(float64(d.partitionsOf(c, &wanted[i])))
+			}
 			row.ErrorCode, row.ErrorMessage = d.explain(c, r.Err)
 		} else {
 			d.describeCreated(c, &row, &r)
@@ -87,10 +90,30 @@ func (d *Deps) creatable(c *Context, req *kmsg.CreateTopicsRequest) ([]controlle
 		case !everything && !d.allowed(c, acl.Create, acl.Topic, t.Topic):
 			refuse(t.Topic, kerr.TopicAuthorizationFailed, "creating this topic is not allowed")
 		default:
-			wanted = append(wanted, newTopic(t))
+			n := newTopic(t)
+			if !req.ValidateOnly {
+				if err := c.mutate(d.partitionsOf(c, &n), c.Version >= 6); err != nil {
+					refuse(t.Topic, kerr.ThrottlingQuotaExceeded, err.Error())
+					continue
+				}
+			}
+			wanted = append(wanted, n)
 		}
 	}
 	return wanted, refused
+}
+
+// partitionsOf is how many partitions a new topic is charged for, if anybody is.
+func (d *Deps) partitionsOf(c *Context, n *controller.NewTopic) int {
+	switch {
+	case c.Quota == nil:
+		return 0
+	case len(n.Assignments) > 0:
+		return len(n.Assignments)
+	case n.Partitions == -1:
+		return int(d.Config.Broker().Topics.Partitions)
+	}
+	return max(int(n.Partitions), 0)
 }
 
 // newTopic puts a topic of the request into the controller's terms.

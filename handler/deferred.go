@@ -20,6 +20,8 @@ type Pending struct {
 	size    int
 	ready   chan struct{}       // closed when resp is set
 	count   func(kmsg.Response) // told what is answered; nil for nobody
+	// throttle is for how long the client is held back; of stage one.
+	throttle time.Duration
 
 	mu   sync.Mutex // guards what follows
 	resp kmsg.Response
@@ -86,6 +88,7 @@ func (p *Pending) Append(out *wire.Out) {
 	if p.count != nil {
 		p.count(p.resp)
 	}
+	setThrottle(p.resp, p.throttle)
 	out.B = p.resp.AppendTo(out.B)
 }
 

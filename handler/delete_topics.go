@@ -1,6 +1,8 @@
 package handler
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -29,6 +31,13 @@ func (d *Deps) deleteTopics(c *Context, req *kmsg.DeleteTopicsRequest) *kmsg.Del
 	}
 	defer cancel()
 	wanted := del.resolve()
+	wanted = slices.DeleteFunc(wanted, func(t *metadata.Topic) bool {
+		err := c.mutate(len(t.Partitions), c.Version >= 5)
+		if err != nil {
+			del.row(&t.Name, t.ID, err, "")
+		}
+		return err != nil
+	})
 	ids := make([]metadata.UUID, len(wanted))
 	for i, t := range wanted {
 		ids[i] = t.ID

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/metadata"
 	"github.com/kbroker/kbroker/replica"
@@ -106,6 +107,10 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 		return r, nil
 	}
 	r.limit = min(max(q.maxBytes, 0), c.svc.deps.Limits().FetchMaxBytes, maxFetchBytes)
+	if c.limited != nil && q.replicaID < 0 { // rule 1.8.8
+		r.quota, r.wait = c.limited, c.limited.Record(quota.RequestTime, 0)
+		r.limit = int32(min(float64(r.limit), r.quota.Most(quota.FetchBytes)))
+	}
 	s := r.named()
 	if s != nil && !s.tryAcquire() {
 		// A request before this one, of this connection perhaps, is not answered yet. Waiting here would keep that from

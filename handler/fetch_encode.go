@@ -14,12 +14,12 @@ import (
 func (r *fetchReply) Append(out *wire.Out) {
 	e := encoder{out, r.flex}
 	var hints leaderHints
-	e.int32(0) // throttle_time_ms
+	e.int32(throttleMillis(r.throttle))
 	if r.q.version >= 7 {
 		n := code(r.err)
 		r.svc.metrics.answered(keyFetch, n, 1)
 		e.int16(n)
-		if r.err == nil {
+		if r.err == nil && !(r.full && r.held) {
 			e.int32(r.session.id)
 		} else {
 			e.int32(0)

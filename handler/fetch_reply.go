@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/replica"
@@ -36,7 +37,11 @@ type fetchReply struct {
 	deadline time.Time
 	watching bool // the rows of own are watched
 	ready    []*replica.Watch
-	ask      acl.Request // reused, so that a question to the authorizer allocates nothing
+	quota    *quota.Client // nil: no quota
+	wait     time.Duration // for how long the client would have to be held back for the time that its requests took
+	throttle time.Duration // for how long it is held back
+	held     bool          // it is answered without records for that
+	ask      acl.Request   // reused, so that a question to the authorizer allocates nothing
 }
 
 // rowResult is a row and what its partition answered.
@@ -57,6 +62,7 @@ func (r *fetchReply) reset(c *connection, h *wire.Header, q *fetchRequest) {
 	r.svc, r.conn, r.q, r.flex = c.svc, c, *q, h.Flexible
 	r.session, r.later, r.full, r.err = nil, nil, false, nil
 	r.results, r.bytes, r.enough, r.complete, r.watching = r.results[:0], 0, false, false, false
+	r.quota, r.wait, r.throttle, r.held = nil, 0, 0, false
 }
 
 // fail answers the whole request with an error; no session is held.
@@ -99,7 +105,7 @@ func (r *fetchReply) evaluate() {
 		}
 	}
 	r.enough = atOnce || good <= 0 || r.q.maxWait <= 0 || r.bytes >= int64(min(r.q.minBytes, r.limit))
-	if r.enough {
+	if r.enough && (r.quota == nil || !r.holdBack()) {
 		r.finish()
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
@@ -323,6 +324,10 @@ func (c *connection) write() {
 // Flush implements wire.Session: it writes what was staged, then asks for the acknowledgements.
 func (c *connection) Flush() error {
 	c.countRequests()
+	if len(c.staged) > 0 && c.limited.Limited(quota.RequestTime) {
+		began := time.Now()
+		defer func() { c.busy += time.Since(began) }() // the next request counts it
+	}
 	c.write()
 	var err error
 	for i, r := range c.started {

@@ -23,6 +23,7 @@ type produceReply struct {
 	acks    int16
 	// deadline counts from when the request was received (rule 6.1.8), however long replies before it wait.
 	deadline time.Time
+	throttle time.Duration // for how long the client is held back
 	topics   []produceTopic
 	rows     []produceRow
 	names    []byte
@@ -40,7 +41,7 @@ const (
 const produceRowSize = 400
 
 func (r *produceReply) reset(c *connection, h *wire.Header, topics, rows, names int) {
-	r.svc, r.session, r.version, r.flex = c.svc, &c.session, h.Version, h.Flexible
+	r.svc, r.session, r.version, r.flex, r.throttle = c.svc, &c.session, h.Version, h.Flexible, 0
 	r.topics = slices.Grow(r.topics[:0], topics)
 	r.names = slices.Grow(r.names[:0], names)
 	r.rows = slices.Grow(r.rows[:0], rows)[:rows]
@@ -160,7 +161,7 @@ func (r *produceReply) Append(out *wire.Out) {
 		}
 		e.noTags()
 	}
-	e.int32(0) // throttle_time_ms
+	e.int32(throttleMillis(r.throttle))
 	if r.flex {
 		hints.append(&e, r.svc.deps, r.session)
 	}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/replica"
@@ -79,6 +81,15 @@ type connection struct {
 	copied  int           // bytes of that memory
 	scratch record.Scratch
 	ask     acl.Request // reused, so that a question to the authorizer allocates nothing
+
+	muted func(time.Duration) // wire.ConnInfo.Mute
+	// quota is what the client may do as of quotaTable, for the client id quotaID; limited is that of the request that is
+	// being started. Nil is everything.
+	quota, limited *quota.Client
+	quotaTable     *quota.Table
+	quotaID        string
+	busy           time.Duration // time spent on requests that was not counted yet
+	mutations      time.Duration // for how long the request that is being started held the client back for its mutations
 }
 
 // allowed asks the authorizer one question on the connection's reader. It is not for stage two.
@@ -92,7 +103,7 @@ func (s *Service) Connect(ctx context.Context, info wire.ConnInfo) wire.Session 
 	return &connection{svc: s, ctx: ctx, session: Session{
 		Principal: acl.Anonymous, RemoteHost: hostOf(info.Remote), Remote: info.Remote, Local: info.Local,
 		ListenerName: info.Listener,
-	}}
+	}, muted: info.Mute}
 }
 
 // hostOf is the address of a peer without its port.
@@ -118,11 +129,8 @@ func (c *connection) Class(key int16) wire.Class {
 	return wire.Class{MaxFrame: maxOtherFrame}
 }
 
-// Start implements wire.Session.
-func (c *connection) Start(h *wire.Header, body []byte) (wire.Reply, error) {
-	if string(h.ClientID) != c.clientID {
-		c.clientID = string(h.ClientID)
-	}
+// start runs stage one of a request.
+func (c *connection) start(h *wire.Header, body []byte) (wire.Reply, error) {
 	api := c.svc.lookup(h.Key)
 	if api == nil {
 		return nil, fmt.Errorf("API key %d is not served", h.Key) // rule 1.2.5
@@ -155,7 +163,7 @@ func (c *connection) startOther(api *API, h *wire.Header, body []byte) (wire.Rep
 	if err := c.svc.decode(req, body); err != nil {
 		return nil, fmt.Errorf("API key %d version %d: %w", h.Key, h.Version, err)
 	}
-	context := &Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID}
+	context := &Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID, Quota: c.limited, throttle: &c.mutations}
 	if api.Start != nil {
 		p := newPending(h.Version, deferredSize+len(body))
 		p.count = c.svc.countCodes

@@ -54,6 +54,9 @@ type conn struct {
 	inFrame  atomic.Bool // a frame is cut
 	busy     atomic.Bool // a request is in stage one
 	writing  atomic.Bool // a write is under way
+
+	// mutedUntil is when the reader may start another request, in nanoseconds since the server began; 0: at once.
+	mutedUntil atomic.Int64
 }
 
 // pending is a reply and what its header needs.
@@ -110,6 +113,11 @@ func (c *conn) loop() (err error) {
 		}
 	}()
 	for {
+		if c.mutedUntil.Load() != 0 {
+			if err := c.sitOut(); err != nil {
+				return err
+			}
+		}
 		frame, err := c.next()
 		if frame == nil {
 			// Also before an error: what was asked before a bad frame is completed and answered.

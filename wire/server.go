@@ -19,6 +19,7 @@ type Server struct {
 	pools   *Pools
 	memory  *budget
 	stats   Stats
+	began   time.Time // mutes are counted from here
 
 	ctx    context.Context // ends when the server stops
 	cancel context.CancelFunc
@@ -26,6 +27,8 @@ type Server struct {
 
 	mu        sync.Mutex // guards what follows
 	listeners []net.Listener
+	admission func(ip string) time.Duration // nil: everybody is admitted
+	away      map[net.Conn]*time.Timer      // connections that are not served, until they are closed
 	conns     map[*conn]struct{}
 	perIP     map[string]int
 	room      chan struct{} // closed and replaced when a connection ends
@@ -51,9 +54,9 @@ type Stats struct {
 func NewServer(service Service, limits Limits, logger *slog.Logger) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		service: service, logger: logger,
+		service: service, logger: logger, began: time.Now(),
 		flex: newFlexTable(), pools: &Pools{}, ctx: ctx, cancel: cancel,
-		conns: map[*conn]struct{}{}, perIP: map[string]int{}, room: make(chan struct{}),
+		conns: map[*conn]struct{}{}, perIP: map[string]int{}, away: map[net.Conn]*time.Timer{}, room: make(chan struct{}),
 	}
 	s.SetLimits(limits)
 	s.memory = newBudget(s.limits.Load().Memory)
@@ -151,6 +154,9 @@ func (s *Server) waitForRoom() bool {
 // admit starts the reader of a new connection, or closes it when its address has too many (rule 1.6.3).
 func (s *Server) admit(nc net.Conn, name string) {
 	s.stats.Accepted.Add(1)
+	if s.turnedAway(nc) {
+		return
+	}
 	c := &conn{srv: s, nc: nc, listener: name, ip: hostOf(nc.RemoteAddr()), stop: make(chan struct{})}
 	c.queue.c = c
 	c.queue.changed = make(chan struct{}, 1)
@@ -167,7 +173,7 @@ func (s *Server) admit(nc net.Conn, name string) {
 	s.mu.Unlock()
 	tune(nc)
 	c.sock = newSocket(nc)
-	c.session = s.service.Connect(s.ctx, ConnInfo{Listener: name, Local: nc.LocalAddr(), Remote: nc.RemoteAddr()})
+	c.session = s.service.Connect(s.ctx, ConnInfo{Listener: name, Local: nc.LocalAddr(), Remote: nc.RemoteAddr(), Mute: c.mute})
 	go c.serve()
 }
 
@@ -218,6 +224,7 @@ func (s *Server) Close(ctx context.Context) {
 	for _, l := range s.listeners {
 		l.Close()
 	}
+	s.closeAwayLocked()
 	s.mu.Unlock()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"net"
+	"time"
 )
 
 // Service makes a Session for every connection that a Server accepts.
@@ -16,6 +17,9 @@ type ConnInfo struct {
 	Listener string // name of the listener that accepted it (rule 1.6.6)
 	Local    net.Addr
 	Remote   net.Addr
+	// Mute keeps the connection from starting another request for a time (rule 1.8.1). What was asked before is answered
+	// meanwhile. It may be called from any goroutine, and does not wait; of several times the latest end counts.
+	Mute func(time.Duration)
 }
 
 // Session handles the requests of one connection. Its methods are called from the connection's reader only.

@@ -20,6 +20,7 @@ import (
 	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/handler"
 	"github.com/kbroker/kbroker/internal/config"
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
@@ -51,6 +52,7 @@ type Broker struct {
 	machines   *coordinator.Runtime[*group.Machine]
 	groups     *group.Coordinator
 	service    *handler.Service
+	quotas     *quota.Manager
 	server     *wire.Server // set with applyMu held, since what follows images changes its limits
 	http       *httpServer
 

@@ -12,6 +12,7 @@ import (
 	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/handler"
 	"github.com/kbroker/kbroker/internal/config"
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
@@ -53,6 +54,8 @@ func (b *Broker) startController(ctx context.Context) error {
 		return err
 	}
 	b.controller = c
+	b.quotas = quota.New(quota.Options{Samples: cfg.Quotas.Samples, Window: cfg.Quotas.Window,
+		MutationSamples: cfg.Quotas.MutationSamples, MutationWindow: cfg.Quotas.MutationWindow})
 	b.replicas = replica.NewManager(replica.Options{Self: cfg.NodeID, Logs: b.logs, Resolve: b.resolve, Logger: b.logger})
 	b.makeGroups()
 	c.Subscribe(b.follow)
@@ -151,6 +154,9 @@ func (b *Broker) follow(_, next *metadata.Image) {
 
 func (b *Broker) apply(prev, next *metadata.Image) {
 	b.reconfigure(prev, next)
+	if !next.SameClientQuotas(prev) {
+		b.quotas.Apply(next)
+	}
 	b.replicas.Apply(prev, next)
 	b.machines.Apply(next)
 }
@@ -198,6 +204,7 @@ func (b *Broker) serve(context.Context) error {
 	b.applyMu.Lock()
 	b.server = wire.NewServer(b.service, limits(b.o.Config.Broker()), b.logger)
 	b.applyMu.Unlock()
+	b.server.SetAdmission(b.quotas.Connect)
 	for _, l := range b.listeners {
 		b.server.Serve(l.socket, l.Name)
 	}
@@ -228,6 +235,7 @@ func (b *Broker) deps() *handler.Deps {
 		Metadata:   &b.metadata,
 		Authorizer: acl.AllowAll{},
 		Controller: b.controller.Client(),
+		Quotas:     b.quotas,
 		Replicas:   b.replicas,
 		Groups:     b.groups,
 		Codecs:     b.codecs,

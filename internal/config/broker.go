@@ -18,6 +18,7 @@ type Broker struct {
 
 	Network Network
 	Limits  Limits
+	Quotas  Quotas
 	Log     LogDefaults
 	Topic   Topic // a topic without overrides
 
@@ -61,6 +62,14 @@ type LogDefaults struct {
 	CleanerLoadFactor     float64       // log.cleaner.io.buffer.load.factor
 	CleanerBufferBytes    int64         // log.cleaner.io.buffer.size
 	CleanerBytesPerSecond float64       // log.cleaner.io.max.bytes.per.second
+}
+
+// Quotas is how client quotas are measured (rule 1.8.5).
+type Quotas struct {
+	Samples         int           // quota.window.num
+	Window          time.Duration // quota.window.size.seconds
+	MutationSamples int           // controller.quota.window.num
+	MutationWindow  time.Duration // controller.quota.window.size.seconds
 }
 
 // TopicDefaults is how topics come into being and go.

@@ -73,6 +73,11 @@ var brokerSetters = map[string]func(*Broker, value){
 	"max.incremental.fetch.session.cache.slots": func(b *Broker, v value) { b.Limits.FetchSessions = v.int() },
 	"max.request.partition.size.limit":          func(b *Broker, v value) { b.Limits.PartitionsPerResponse = v.int32() },
 
+	"quota.window.num":                     func(b *Broker, v value) { b.Quotas.Samples = v.int() },
+	"quota.window.size.seconds":            func(b *Broker, v value) { b.Quotas.Window = v.times(time.Second) },
+	"controller.quota.window.num":          func(b *Broker, v value) { b.Quotas.MutationSamples = v.int() },
+	"controller.quota.window.size.seconds": func(b *Broker, v value) { b.Quotas.MutationWindow = v.times(time.Second) },
+
 	"auto.create.topics.enable":  func(b *Broker, v value) { b.Topics.AutoCreate = v.bool() },
 	"num.partitions":             func(b *Broker, v value) { b.Topics.Partitions = v.int32() },
 	"default.replication.factor": func(b *Broker, v value) { b.Topics.ReplicationFactor = v.int16() },

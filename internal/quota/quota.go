@@ -65,8 +65,16 @@ type Manager struct {
 	swept  time.Duration // when meters were looked through for unused ones
 }
 
-// New makes a Manager without any quota.
+// Bounds on the windows: a meter has a number for each sample, and times are not to overflow.
+const (
+	maxSamples = 3600
+	maxWindow  = 24 * time.Hour
+)
+
+// New makes a Manager without any quota. Windows beyond the bounds are cut to them.
 func New(o Options) *Manager {
+	o.Samples, o.MutationSamples = min(max(o.Samples, 1), maxSamples), min(max(o.MutationSamples, 1), maxSamples)
+	o.Window, o.MutationWindow = min(max(o.Window, time.Second), maxWindow), min(max(o.MutationWindow, time.Second), maxWindow)
 	return &Manager{options: o, began: time.Now(), most: maxMeters, meters: map[meterKey]*meter{}}
 }
 
@@ -80,8 +88,13 @@ type Table struct {
 	perIP   bool // there are quotas of addresses
 }
 
-// Active returns the quotas, nil when there are none.
-func (m *Manager) Active() *Table { return m.table.Load() }
+// Active returns the quotas, nil when there are none, which a nil Manager never has.
+func (m *Manager) Active() *Table {
+	if m == nil {
+		return nil
+	}
+	return m.table.Load()
+}
 
 // Apply makes the quotas of an image those that count. What was counted goes on to count.
 func (m *Manager) Apply(im *metadata.Image) {
