@@ -14,22 +14,24 @@ import (
 	"github.com/kbroker/kbroker/wire"
 )
 
-// startReused starts a request whose body is encoded already.
-func startReused(t testing.TB, c *client, h *wire.Header, body []byte) wire.Reply {
-	r, err := c.Start(h, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // TestSteadyStateAllocations: Produce and Fetch allocate nothing per request, and a poll of 1,000 unchanged partitions
 // nothing per partition and encodes none of them (must-show 10 of the durable log).
 func TestSteadyStateAllocations(t *testing.T) {
 	n := newDataNodeOn(t, vfs.OS(), t.TempDir(), log.Replicated) // the disk in memory copies what is written to it
+	checkSteadyState(t, n)
+}
+
+// TestSteadyStateAllocationsWithQuotas: nor does a client that has quotas and does not reach them.
+func TestSteadyStateAllocationsWithQuotas(t *testing.T) {
+	n := newDataNodeOn(t, vfs.OS(), t.TempDir(), log.Replicated)
+	for _, key := range []string{"producer_byte_rate", "consumer_byte_rate", "request_percentage"} {
+		n.limit(key, 1e12)
+	}
+	checkSteadyState(t, n)
+}
+
+func checkSteadyState(t *testing.T, n *dataNode) {
+	t.Helper()
 	id := n.topic("t", 1000)
 	c := n.connect()
 	produce := produceTo(9, "t", id, 0, 1, batch(t, 10, record.BuilderOptions{}))

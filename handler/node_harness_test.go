@@ -14,6 +14,7 @@ import (
 
 	"github.com/kbroker/kbroker/coordinator"
 	"github.com/kbroker/kbroker/coordinator/group"
+	"github.com/kbroker/kbroker/internal/quota"
 	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/vfs"
@@ -56,6 +57,7 @@ func newDataNodeOn(t testing.TB, fsys vfs.FS, dir string, durability log.Durabil
 			return &replica.Settings{MinISR: 1}, &n.config
 		}})
 	n.deps = &Deps{NodeID: 1, Metadata: new(metadata.Cell), Authorizer: acl.AllowAll{}, Replicas: n.replicas, Codecs: record.NewCodecs(), Logger: logger,
+		Quotas: quota.New(quota.Options{Samples: 11, Window: time.Second, MutationSamples: 11, MutationWindow: time.Second}),
 		Limits: func() *Limits { return &testLimits }}
 	n.coordinate()
 	n.service = NewService(n.deps)
@@ -128,6 +130,18 @@ func (n *dataNode) connect() *client {
 func (c *client) start(req kmsg.Request) (wire.Reply, error) {
 	h := &wire.Header{Key: req.Key(), Version: req.GetVersion(), Flexible: req.IsFlexible()}
 	return c.Start(h, req.AppendTo(nil))
+}
+
+// startReused starts a request whose body is encoded already.
+func startReused(t testing.TB, c *client, h *wire.Header, body []byte) wire.Reply {
+	r, err := c.Start(h, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // ask runs both stages, and decodes the response.

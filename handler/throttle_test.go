@@ -20,9 +20,6 @@ import (
 func (n *dataNode) limit(key string, value float64) {
 	n.t.Helper()
 	n.apply(&metadata.ClientQuotaRecord{Entity: metadata.QuotaEntity{User: metadata.QuotaName{Kind: metadata.QuotaDefault}}, Key: key, Value: &value})
-	if n.deps.Quotas == nil {
-		n.deps.Quotas = quota.New(quota.Options{Samples: 11, Window: time.Second, MutationSamples: 11, MutationWindow: time.Second})
-	}
 	n.deps.Quotas.Apply(n.deps.Metadata.Load())
 }
 

@@ -44,7 +44,7 @@ func TestQuotas(t *testing.T) {
 	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "t"); err != nil {
 		t.Fatal(err)
 	}
-	const records, size = 6, 20_000
+	const records, size = 4, 20_000
 	setQuota(t, admin, "client-id", kadm.StringPtr("slow"), "producer_byte_rate", 2*size)
 	slow := new(throttled)
 	producer, _ := connect(t, b, kgo.ClientID("slow"), kgo.WithHooks(slow), kgo.DefaultProduceTopic("t"), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1),
