@@ -37,7 +37,7 @@ type ConsumerHeartbeat struct {
 }
 
 // CheckConsumerHeartbeat says what is wrong with a request itself, whatever the group is like (rule 8.7.2).
-func CheckConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, c *ConsumerConfig) error {
+func CheckConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, assignors []string) error {
 	blank := func(s *string) bool { return s != nil && strings.TrimSpace(*s) == "" }
 	switch {
 	case strings.TrimSpace(req.Group) == "":
@@ -57,8 +57,8 @@ func CheckConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, c *Consumer
 			return err
 		}
 	}
-	if a := req.ServerAssignor; a != nil && req.MemberEpoch >= epochJoin && !slices.Contains(c.Assignors, *a) {
-		return refuse(kerr.UnsupportedAssignor, "there is no assignor %q here, only %s", *a, strings.Join(c.Assignors, ", "))
+	if a := req.ServerAssignor; a != nil && req.MemberEpoch >= epochJoin && !slices.Contains(assignors, *a) {
+		return refuse(kerr.UnsupportedAssignor, "there is no assignor %q here, only %s", *a, strings.Join(assignors, ", "))
 	}
 	return nil
 }

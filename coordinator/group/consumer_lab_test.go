@@ -202,7 +202,7 @@ func setString(set assignor.Partitions) string {
 // beat sends a heartbeat and returns its answer.
 func (l *consumerLab) beat(req *kmsg.ConsumerGroupHeartbeatRequest, deny ...string) *kmsg.ConsumerGroupHeartbeatResponse {
 	l.t.Helper()
-	if err := CheckConsumerHeartbeat(req, &l.config.Consumer); err != nil {
+	if err := CheckConsumerHeartbeat(req, l.config.Consumer.Assignors); err != nil {
 		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 		text := err.Error()
 		resp.ErrorCode, resp.ErrorMessage = code(err), &text
