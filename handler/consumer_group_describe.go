@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -40,13 +41,20 @@ func (d *Deps) consumerGroupDescribe(c *Context, req *kmsg.ConsumerGroupDescribe
 		}
 	}
 	rows := make([]kmsg.ConsumerGroupDescribeResponseGroup, len(asked))
-	all := &gather{done: func() {
+	done := func() {
 		resp.Groups = append(resp.Groups, rows...)
 		p.Answer(resp)
-	}}
-	all.expect(len(asked))
+	}
+	if len(asked) == 0 {
+		done()
+		return
+	}
+	all := &gather{left: len(asked), done: done}
 	for i, id := range asked {
-		answer := func(row kmsg.ConsumerGroupDescribeResponseGroup) { all.part(func() { rows[i] = row }) }
+		var once sync.Once // a fault of the coordinator may answer twice
+		answer := func(row kmsg.ConsumerGroupDescribeResponseGroup) {
+			once.Do(func() { all.part(func() { rows[i] = row }) })
+		}
 		fail := func(err error) { answer(d.undescribed(c, id, err)) }
 		d.Groups.Do(id, func(m *group.Machine, _ time.Time, e *coordinator.Effects) {
 			row, refused := m.DescribeConsumerGroup(id)

@@ -52,6 +52,8 @@ func Table(d *Deps) []API {
 		describeClusterAPI(d),
 		describeProducersAPI(d),
 		unregisterBrokerAPI(d),
+		consumerGroupHeartbeatAPI(d),
+		consumerGroupDescribeAPI(d),
 		listConfigResourcesAPI(d),
 		describeTopicPartitionsAPI(d),
 	}

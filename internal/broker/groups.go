@@ -7,6 +7,7 @@ import (
 	"github.com/kbroker/kbroker/coordinator"
 	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/metadata"
 	"github.com/kbroker/kbroker/replica"
 )
 
@@ -35,7 +36,17 @@ func (b *Broker) configureGroups() {
 		InitialRebalanceDelay: g.InitialRebalanceDelay, MinSessionTimeout: g.MinSessionTimeout, MaxSessionTimeout: g.MaxSessionTimeout,
 		MaxSize: int32(g.MaxSize), OffsetMetadataMaxBytes: g.OffsetMetadataMaxBytes,
 		OffsetsRetention: g.OffsetsRetention, OffsetsRetentionCheck: g.OffsetsRetentionCheck,
+		Consumer: group.ConsumerConfig{
+			Assignors: g.Consumer.Assignors, MaxSize: g.Consumer.MaxSize, RegexRefresh: g.Consumer.RegexRefresh,
+			Upgrade: g.Consumer.Migration.Upgrade(), Downgrade: g.Consumer.Migration.Downgrade(), Timing: b.groupTiming,
+		},
 	})
+}
+
+// groupTiming is what holds for one group of KIP-848: its own settings, where it has some.
+func (b *Broker) groupTiming(id string) group.ConsumerTiming {
+	t := b.o.Config.ConsumerGroup(b.metadata.Load().Config(metadata.ConfigResource{Type: metadata.ConfigGroup, Name: id}))
+	return group.ConsumerTiming{SessionTimeout: t.SessionTimeout, HeartbeatInterval: t.HeartbeatInterval, AssignmentInterval: t.AssignmentInterval}
 }
 
 // internalTopic is how a coordinator's topic is created (rules 7.1.7 and 8.6.5). It has as many replicas as are asked for
