@@ -13,6 +13,7 @@ type Feature struct {
 // is listed only when the APIs that it stands for are served, which a test holds; featureAPIs says which those are.
 func SupportedFeatures() []Feature {
 	return []Feature{
+		{Name: "group.version", Min: 0, Max: 1, Initial: 1},
 		{Name: "metadata.version", Min: 7, Max: 30, Initial: 30},
 	}
 }

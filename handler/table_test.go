@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/internal/security/acl"
+	"github.com/kbroker/kbroker/metadata"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -71,6 +72,11 @@ func TestEveryRowAuthorizes(t *testing.T) {
 	n := newDataNode(t, 0)
 	n.topic("t", 1)
 	cl := newCluster(t)
+	im, err := n.deps.Metadata.Load().Apply(n.deps.Metadata.Load().Index+1, &metadata.FeatureLevelRecord{Name: "group.version", Level: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.deps.Metadata.Store(im)
 	s := &spy{}
 	n.deps.Authorizer, n.deps.Controller, n.deps.Admin, n.deps.Config, n.deps.Loggers = s, cl.deps.Controller, cl.deps.Admin, cl.deps.Config, cl.deps.Loggers
 	n.service = NewService(n.deps)
@@ -128,6 +134,10 @@ func oneTopicRequest(key int16) kmsg.Request {
 	case *kmsg.CreatePartitionsRequest:
 		q.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: topic, Count: 2}}
 		q.TimeoutMillis = 1000
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		q.Group, q.SubscribedTopicNames = "g", []string{topic}
+	case *kmsg.ConsumerGroupDescribeRequest:
+		q.Groups = []string{"g"}
 	case *kmsg.DescribeACLsRequest:
 		q.ResourceType, q.ResourcePatternType, q.Operation, q.PermissionType = 1, 1, 1, 1
 	case *kmsg.CreateACLsRequest:
