@@ -83,7 +83,6 @@ type commitIdentity struct {
 	instanceID    *string
 	epoch         int32 // generation of the classic protocol, member epoch of KIP-848
 	transactional bool
-	// topicID and partition are asked about one at a time where the answer differs by partition (8.4.3, older epochs).
 }
 
 // Config holds the settings of groups as of now. Times are durations; where a group may override one by a group config,

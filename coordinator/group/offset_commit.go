@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/coordinator/group/assignor"
 )
 
 // OffsetCommit decides an OffsetCommit request (rules 8.4.1 to 8.4.3), of whose topics the name and, if it is known, the
@@ -15,8 +16,8 @@ import (
 // be refused one by one. What is kept of req is copied.
 func (m *Machine) OffsetCommit(now time.Time, req *kmsg.OffsetCommitRequest, reply func([]kmsg.OffsetCommitResponseTopic, error), e *coordinator.Effects) {
 	c := &commit{m: m, req: req, now: now, e: e}
-	who := commitIdentity{version: req.Version, memberID: req.MemberID, instanceID: req.InstanceID, epoch: req.Generation}
-	c.refused = m.checkCommit(now, req.Group, &who)
+	c.who = commitIdentity{version: req.Version, memberID: req.MemberID, instanceID: req.InstanceID, epoch: req.Generation}
+	c.refused = m.checkCommit(now, req.Group, &c.who)
 	rows := c.rows()
 	e.Refused = func(error, *coordinator.Effects) {} // the offsets were never taken over
 	e.Answer(func(err error) {
@@ -48,6 +49,7 @@ type commit struct {
 	req     *kmsg.OffsetCommitRequest
 	now     time.Time
 	e       *coordinator.Effects
+	who     commitIdentity
 	refused error // for all rows
 }
 
@@ -76,6 +78,11 @@ func (c *commit) rows() []kmsg.OffsetCommitResponseTopic {
 func (c *commit) row(t *kmsg.OffsetCommitRequestTopic, p *kmsg.OffsetCommitRequestTopicPartition) error {
 	if c.refused != nil {
 		return c.refused
+	}
+	if g, ok := c.m.membersOf(c.req.Group).(*consumerGroup); ok {
+		if err := g.checkCommitPartition(&c.who, assignor.Partition{Topic: t.TopicID, Index: p.Partition}); err != nil {
+			return err
+		}
 	}
 	x := offset{committed: p.Offset, leaderEpoch: p.LeaderEpoch, commitTime: c.now.UnixMilli(), expireTime: -1, topicID: t.TopicID}
 	if p.Metadata != nil {
