@@ -303,9 +303,10 @@ func (r currentRecord) apply(g *consumerGroup) {
 }
 
 // replayConsumer applies a record of a type of consumer groups. While the machine is being loaded the group is what the
-// records say. Later they are those that the group itself has decided, and holds already.
+// records say. Later they are those that the group itself has decided, and holds already; but the end of a group comes
+// from outside of it.
 func (m *Machine) replayConsumer(_ *kbin.Reader, replayed *coordinator.Replayed) error {
-	if !m.loading {
+	if !m.loading && replayed.Value != nil {
 		return nil
 	}
 	id, r, err := decodeConsumerRecord(replayed.Key, replayed.Value)
@@ -313,6 +314,16 @@ func (m *Machine) replayConsumer(_ *kbin.Reader, replayed *coordinator.Replayed)
 		return err
 	}
 	members, _ := m.membersOf(id).(*consumerGroup)
+	if e, ok := r.(epochRecord); ok && e.gone && members != nil && len(members.members) == 0 {
+		members.stop()
+		g := m.groups[id]
+		g.members = nil
+		m.forget(g)
+		return nil
+	}
+	if !m.loading {
+		return nil
+	}
 	if members == nil {
 		if r.deletes() {
 			return nil // what it deletes has been compacted away, or belongs to what the group was before
@@ -320,12 +331,6 @@ func (m *Machine) replayConsumer(_ *kbin.Reader, replayed *coordinator.Replayed)
 		members = m.host(m.newConsumerGroup(id))
 	}
 	r.apply(members)
-	if e, ok := r.(epochRecord); ok && e.gone && len(members.members) == 0 {
-		members.stop()
-		g := m.groups[id]
-		g.members = nil
-		m.forget(g)
-	}
 	return nil
 }
 

@@ -42,7 +42,7 @@ func CheckConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, assignors [
 	switch {
 	case strings.TrimSpace(req.Group) == "":
 		return refuse(kerr.InvalidRequest, "the request names no group")
-	case strings.TrimSpace(req.MemberID) == "":
+	case strings.TrimSpace(req.MemberID) == "" && (req.Version > 0 || req.MemberEpoch != epochJoin):
 		return refuse(kerr.InvalidRequest, "the request names no member: clients make their member id themselves")
 	case blank(req.InstanceID):
 		return refuse(kerr.InvalidRequest, "an instance id, if there is one, cannot be empty")
