@@ -123,11 +123,13 @@ func (g *consumerGroup) search(expr string, s *search, now time.Time, e *coordin
 	s.searched, s.at = s.image.Index, now
 	found := s.found
 	s.image, s.found = nil, nil
-	if old := g.resolved[expr]; old != nil && slices.Equal(old.topics, found) {
+	old := g.resolved[expr]
+	if old != nil && slices.Equal(old.topics, found) {
 		return
 	}
 	g.write(e, regexRecord{expr, &resolution{topics: found, version: int64(s.searched), at: now.UnixMilli()}})
-	g.advance(now, g.machine.image(), true, e)
+	g.checkedIndex = 0 // what is consumed may differ, though no topic does
+	g.advance(now, g.machine.image(), old != nil || len(found) > 0, e)
 }
 
 // rest is the topics that have not been searched.
