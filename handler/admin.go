@@ -54,7 +54,6 @@ var (
 		acl.DescribeConfigs, acl.AlterConfigs}
 	clusterOperations = []acl.Operation{acl.Create, acl.Alter, acl.Describe, acl.ClusterAction, acl.DescribeConfigs,
 		acl.AlterConfigs, acl.IdempotentWrite}
-	groupOperations = []acl.Operation{acl.Read, acl.Delete, acl.Describe, acl.DescribeConfigs, acl.AlterConfigs}
 )
 
 // authorizedOperations returns a bit set of the operations that the caller may do on a resource: bit n is operation n.

@@ -31,7 +31,7 @@ func (d *Deps) joinGroup(c *Context, req *kmsg.JoinGroupRequest, p *Pending) {
 	for i := range req.Protocols { // they outlive the frame
 		req.Protocols[i].Metadata = bytes.Clone(req.Protocols[i].Metadata)
 	}
-	from := group.Client{ID: c.ClientID, Host: "/" + c.RemoteHost}
+	from := clientOf(c)
 	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
 		m.JoinGroup(now, req, from, func(resp *kmsg.JoinGroupResponse, err error) {
 			if err != nil {
