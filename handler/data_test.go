@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
@@ -189,4 +190,61 @@ func TestParkedFetch(t *testing.T) {
 	close(stop)
 	r.Wait(stop)
 	r.Release()
+}
+
+// Rule 6.3: what a client may read is asked with every request of a session, also about partitions that have nothing new.
+func TestFetchSessionIsAuthorizedAnew(t *testing.T) {
+	n := newDataNode(t, log.Replicated)
+	a, b := n.topic("a", 1), n.topic("b", 1)
+	g := grants{}
+	n.deps.Authorizer = g
+	for _, topic := range []string{"a", "b"} {
+		g.grant(acl.Anonymous, acl.Read, acl.Topic, topic)
+		g.grant(acl.Anonymous, acl.Write, acl.Topic, topic)
+	}
+	c := n.connect()
+	for version, byID := range map[int16]bool{12: false, 16: true} {
+		open := fetchFrom(version, "a", a, 1, 0)
+		open.SessionEpoch = 0
+		open.Topics = append(open.Topics, fetchFrom(version, "b", b, 1, 0).Topics...)
+		session := c.ask(open).(*kmsg.FetchResponse).SessionID
+		epoch := int32(0)
+		next := func() map[string]int16 {
+			t.Helper()
+			epoch++
+			req := poll(session, epoch)
+			req.SetVersion(version)
+			req.MaxWaitMillis = 0
+			resp := c.ask(req).(*kmsg.FetchResponse)
+			if resp.ErrorCode != 0 {
+				t.Fatalf("version %d: error %d", version, resp.ErrorCode)
+			}
+			codes := map[string]int16{}
+			for _, topic := range resp.Topics {
+				name := topic.Topic
+				if byID {
+					name = map[[16]byte]string{a: "a", b: "b"}[topic.TopicID]
+				}
+				codes[name] = topic.Partitions[0].ErrorCode
+			}
+			return codes
+		}
+		revoked := acl.Request{Principal: acl.Anonymous, Operation: acl.Read, Resource: acl.Topic, Name: "a"}
+		if got := next(); len(got) != 0 {
+			t.Errorf("version %d: nothing is new: %v", version, got)
+		}
+		delete(g, revoked)
+		for range 2 { // an error is told every time
+			if got := next(); len(got) != 1 || got["a"] != kerr.TopicAuthorizationFailed.Code {
+				t.Errorf("version %d: taken back: %v", version, got)
+			}
+		}
+		g[revoked] = true
+		if got := next(); len(got) != 1 || got["a"] != 0 {
+			t.Errorf("version %d: given again: %v", version, got)
+		}
+		if got := next(); len(got) != 0 {
+			t.Errorf("version %d: nothing is new again: %v", version, got)
+		}
+	}
 }

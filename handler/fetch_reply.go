@@ -74,7 +74,24 @@ func (r *fetchReply) begin(cur *cursor, s *fetchSession) {
 		r.fail(err)
 		return
 	}
+	r.authorize()
 	r.evaluate()
+}
+
+// authorize asks anew what the client may read: a permission that was given or taken back counts from its next request
+// on, also for partitions of a session that have nothing new to say. While everything is allowed it asks nothing.
+func (r *fetchReply) authorize() {
+	if _, all := r.svc.deps.Authorizer.(acl.AllowAll); all {
+		return
+	}
+	s := r.session
+	for _, row := range s.rows {
+		// A row whose topic is not known yet is asked about when it is.
+		if denied := row.topic.name != "" && !r.mayRead(row.topic.name); denied != row.denied {
+			row.denied = denied
+			s.activate(row)
+		}
+	}
 }
 
 // evaluate looks at every row that may have something to say, and decides whether that is enough to answer.
@@ -113,7 +130,7 @@ func (r *fetchReply) evaluate() {
 // look asks one partition. It reports false when there is none to ask.
 func (r *fetchReply) look(x *rowResult, left int32, minOne bool) bool {
 	row := x.row
-	if row.p == nil || row.p.Gone() {
+	if row.denied || row.p == nil || row.p.Gone() {
 		if err := r.resolve(row); err != nil {
 			x.FetchResult = replica.FetchResult{Err: err, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}
 			return false
