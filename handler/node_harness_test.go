@@ -30,7 +30,6 @@ type dataNode struct {
 	t        testing.TB
 	logs     *log.Manager
 	replicas *replica.Manager
-	machines *coordinator.Runtime[*group.Machine]
 	groups   group.Config
 	deps     *Deps
 	service  *Service
@@ -71,7 +70,7 @@ func (n *dataNode) coordinate() {
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetsRetentionCheck: 10 * time.Minute,
 	}
 	image := n.deps.Metadata.Load
-	n.machines = coordinator.NewRuntime(coordinator.Options[*group.Machine]{
+	machines := coordinator.NewRuntime(coordinator.Options[*group.Machine]{
 		Topic: group.OffsetsTopic, Self: 1, Codecs: n.deps.Codecs, Logger: n.deps.Logger,
 		New: func(int32) *group.Machine {
 			return group.NewMachine(func() *group.Config { return &n.groups }, image)
@@ -79,8 +78,8 @@ func (n *dataNode) coordinate() {
 		Lookup:      func(p int32) *replica.Partition { return n.replicas.LookupName(group.OffsetsTopic, p) },
 		Compression: func() record.Compression { return record.Compression{} },
 	})
-	n.t.Cleanup(n.machines.Close)
-	n.deps.Groups = group.NewCoordinator(n.machines, image)
+	n.t.Cleanup(machines.Close)
+	n.deps.Groups = group.NewCoordinator(machines, image)
 }
 
 var testLimits = Limits{FetchMaxBytes: 55 << 20, FetchSessionSlots: 4, FetchSessionAge: 2 * time.Minute, CommitTimeout: 5 * time.Second}
@@ -96,7 +95,7 @@ func (n *dataNode) apply(records ...metadata.Record) {
 	}
 	n.deps.Metadata.Store(next)
 	n.replicas.Apply(prev, next)
-	n.machines.Apply(next)
+	n.deps.Groups.Apply(prev, next)
 }
 
 // topic creates a topic and returns its id.

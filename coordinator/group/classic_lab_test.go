@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/metadata"
 )
 
 // lab drives a Machine as the runtime does, with a log in memory and a time of its own.
@@ -65,7 +66,7 @@ func newLab() *lab {
 
 // load makes a machine of what the log holds, as after a crash.
 func (l *lab) load() {
-	l.m = NewMachine(func() *Config { return &l.config }, nil)
+	l.m = NewMachine(func() *Config { return &l.config }, new(metadata.Cell).Load)
 	l.m.entropy = &l.ids
 	for i := range l.log {
 		l.replay(i)

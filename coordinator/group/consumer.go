@@ -316,9 +316,7 @@ func (m *Machine) replayConsumer(_ *kbin.Reader, replayed *coordinator.Replayed)
 	members, _ := m.membersOf(id).(*consumerGroup)
 	if e, ok := r.(epochRecord); ok && e.gone && members != nil && len(members.members) == 0 {
 		members.stop()
-		g := m.groups[id]
-		g.members = nil
-		m.forget(g)
+		m.groups[id].members = nil // replayEpoch forgets the group
 		return nil
 	}
 	if !m.loading {

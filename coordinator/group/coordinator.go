@@ -24,6 +24,21 @@ func NewCoordinator(runtime *coordinator.Runtime[*Machine], image func() *metada
 	return &Coordinator{runtime: runtime, image: image}
 }
 
+// Apply follows a metadata image: the machines become those of the partitions that this node leads in next, and offsets of
+// topics that are deleted are deleted too (rule 8.4.14). It is called as coordinator.Runtime.Apply is.
+func (c *Coordinator) Apply(prev, next *metadata.Image) {
+	c.runtime.Apply(next)
+	for t := range prev.Topics {
+		if now := next.Topic(t.Name); now == nil || now.ID != t.ID {
+			c.DoEach(func(int) {}, func(m *Machine, now time.Time, _ *coordinator.Effects) { m.sweepSoon(now) }, func(error) {})
+			return
+		}
+	}
+}
+
+// Close drops the machines: see coordinator.Runtime.Close.
+func (c *Coordinator) Close() { c.runtime.Close() }
+
 // Decision is what is decided on a machine.
 type Decision = func(m *Machine, now time.Time, e *coordinator.Effects)
 

@@ -59,13 +59,3 @@ func (m *Machine) ListGroups(states, kinds []string, reply func([]kmsg.ListGroup
 func passes(filter []string, value string) bool {
 	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 }
-
-// Kind is a type of groups and a state, for counting.
-type Kind struct{ Type, State string }
-
-// Count adds the machine's groups to counts. It is for metrics.
-func (m *Machine) Count(counts map[Kind]int) {
-	for _, g := range m.groups {
-		counts[Kind{g.kind(), g.state()}]++
-	}
-}

@@ -27,6 +27,7 @@ type Machine struct {
 	// transactions has the groups in which a producer's transaction has offsets pending.
 	transactions map[int64]map[*Group]bool
 	loading      bool // until Loaded
+	sweep        sweep
 }
 
 // NewMachine makes the machine of a partition, without groups. config and image return settings and cluster as of now.

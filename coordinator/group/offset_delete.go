@@ -32,7 +32,7 @@ func (m *Machine) OffsetDelete(req *kmsg.OffsetDeleteRequest, reply func([]kmsg.
 			if subscribed {
 				r.ErrorCode = kerr.GroupSubscribedToTopic.Code
 			} else if _, ok := g.offsets.get(t.Topic, p.Partition); ok {
-				e.Append(appendOffsetKey(nil, g.ID, t.Topic, p.Partition), nil)
+				tombstoneOffset(e, g.ID, t.Topic, p.Partition)
 			}
 			row.Partitions = append(row.Partitions, r)
 		}
@@ -79,12 +79,6 @@ func (m *Machine) DeleteGroup(id string, reply coordinator.Reply, e *coordinator
 // tombstones wants everything of the group deleted. The group itself goes last, so that what a failure leaves of it can
 // be deleted again.
 func (g *Group) tombstones(e *coordinator.Effects) {
-	g.offsets.all(func(topic string, partition int32) {
-		e.Append(appendOffsetKey(nil, g.ID, topic, partition), nil)
-	})
-	if g.members == nil {
-		e.Append(groupMetadataKey(g.ID), nil) // as Kafka does, for which it is an empty classic group
-		return
-	}
-	g.members.tombstones(e)
+	g.offsets.all(func(topic string, partition int32) { tombstoneOffset(e, g.ID, topic, partition) })
+	g.tombstone(e)
 }

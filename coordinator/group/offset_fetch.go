@@ -69,9 +69,8 @@ func (f *fetch) named(asked []kmsg.OffsetFetchRequestGroupTopic) []kmsg.OffsetFe
 		rows := make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(a.Partitions))
 		for j, partition := range a.Partitions {
 			x, ok := f.offsets.get(a.Topic, partition)
-			// What was committed of an earlier topic of the same name says nothing about this one.
 			if id := metadata.UUID(a.TopicID); !id.IsZero() && !x.topicID.IsZero() && x.topicID != id {
-				ok = false
+				ok = false // of an earlier topic of the same name
 			}
 			rows[j] = f.row(a.Topic, partition, x, ok)
 		}
@@ -91,17 +90,4 @@ func (f *fetch) row(topic string, partition int32, x offset, committed bool) kms
 		row.Offset, row.LeaderEpoch, row.Metadata = x.committed, x.leaderEpoch, &x.metadata
 	}
 	return row
-}
-
-// Committed calls yield with every committed offset of the machine, in no order. It is for metrics.
-func (m *Machine) Committed(yield func(group, topic string, partition int32, committed int64) bool) {
-	for id, g := range m.groups {
-		for topic, partitions := range g.offsets.topics {
-			for partition, x := range partitions {
-				if !yield(id, topic, partition, x.committed) {
-					return
-				}
-			}
-		}
-	}
 }

@@ -166,10 +166,10 @@ func (m *Machine) group(id string) *Group {
 	return g
 }
 
-// forget drops a group of which nothing is left. It is called when the group itself was deleted: one whose last offset
-// went is still there, like in Kafka, until it expires.
-func (m *Machine) forget(g *Group) {
-	if g.members == nil && g.offsets.empty() {
-		delete(m.groups, g.ID)
+// forget drops a group of which nothing is left, if there is one called id. It is called when the group itself was
+// deleted: one whose last offset went is still there, like in Kafka, until it expires.
+func (m *Machine) forget(id string) {
+	if g := m.groups[id]; g != nil && g.members == nil && g.offsets.empty() {
+		delete(m.groups, id)
 	}
 }

@@ -25,26 +25,36 @@ var errRecord = errors.New("malformed record")
 var replayers = map[int16]func(m *Machine, key *kbin.Reader, r *coordinator.Replayed) error{
 	keyOffsetV0:          (*Machine).replayOffset,
 	keyOffset:            (*Machine).replayOffset,
-	keyGroupEpoch:        (*Machine).replayConsumer,
+	keyGroupEpoch:        (*Machine).replayEpoch,
 	keyPartitionMetadata: (*Machine).replayConsumer,
 	keyMember:            (*Machine).replayConsumer,
 	keyTargetEpoch:       (*Machine).replayConsumer,
 	keyTarget:            (*Machine).replayConsumer,
 	keyCurrent:           (*Machine).replayConsumer,
 	keyRegex:             (*Machine).replayConsumer,
-	groupMetadataType: func(m *Machine, key *kbin.Reader, r *coordinator.Replayed) error {
-		id := key.String()
-		if !key.Ok() {
-			return errRecord
-		}
-		if err := m.replayGroupMetadata(id, r.Value, m.loading); err != nil {
-			return err
-		}
-		if g := m.groups[id]; g != nil {
-			m.forget(g)
-		}
-		return nil
-	},
+	groupMetadataType:    (*Machine).replayClassic,
+}
+
+// replayClassic applies a record of a classic group.
+func (m *Machine) replayClassic(key *kbin.Reader, r *coordinator.Replayed) error {
+	id := key.String()
+	if !key.Ok() {
+		return errRecord
+	}
+	if err := m.replayGroupMetadata(id, r.Value, m.loading); err != nil {
+		return err
+	}
+	m.forget(id)
+	return nil
+}
+
+// replayEpoch applies the record that makes a consumer group.
+func (m *Machine) replayEpoch(key *kbin.Reader, r *coordinator.Replayed) error {
+	if err := m.replayConsumer(key, r); err != nil {
+		return err
+	}
+	m.forget(key.UnsafeString())
+	return nil
 }
 
 // Replay implements coordinator.Machine.
@@ -72,6 +82,7 @@ func (m *Machine) Loaded(now time.Time, e *coordinator.Effects) {
 			g.members.loaded(now, e)
 		}
 	}
+	m.sweepSoon(now) // a topic may have been deleted while nobody was here to see it
 }
 
 // Unload implements coordinator.Machine.

@@ -166,8 +166,8 @@ func (b *Broker) Stop(ctx context.Context) error {
 		b.health.enter("stop")
 		close(b.stopping)
 		b.background.Wait()
-		if b.machines != nil {
-			b.machines.Close() // first: joins may be parked for minutes, and are answered now
+		if b.groups != nil {
+			b.groups.Close() // first: joins may be parked for minutes, and are answered now
 		}
 		if b.server != nil {
 			grace, cancel := context.WithTimeout(ctx, stopGrace)

@@ -158,7 +158,7 @@ func (b *Broker) apply(prev, next *metadata.Image) {
 		b.quotas.Apply(next)
 	}
 	b.replicas.Apply(prev, next)
-	b.machines.Apply(next)
+	b.groups.Apply(prev, next)
 }
 
 // nodeName is this broker's name as a config resource.
