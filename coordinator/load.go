@@ -86,8 +86,8 @@ func (s *shard[M]) replay(end log.Position) (records int64, err error) {
 		before := offset
 		for rest := buf; ; {
 			var b record.Batch
-			if b, rest, err = record.Next(rest); err != nil {
-				break // the last batch is cut: it is the first of the next read
+			if b, rest, err = record.Next(rest); b == nil {
+				break // the last batch may be cut: it is the first of the next read then
 			}
 			n, err := s.replayBatch(b)
 			records += n

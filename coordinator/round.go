@@ -70,6 +70,7 @@ func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effe
 	e := &s.work.effects
 	e.reset()
 	err := s.guard("a decision", func() { decide(s.m, now, e) })
+	broken := err != nil // nobody knows whom it would have answered
 	if err == nil {
 		err = s.stage(now, e)
 	}
@@ -93,7 +94,7 @@ func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effe
 	if refused != nil && TooLarge(err) {
 		return s.decide(now, func(_ M, _ time.Time, e *Effects) { refused(told, e) }, nil)
 	}
-	if fail != nil {
+	if broken && fail != nil {
 		fail(told)
 	}
 	return err
