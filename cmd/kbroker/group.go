@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -60,8 +61,36 @@ func groupListCommand(c *connection) *cobra.Command {
 	return cmd
 }
 
+// coordinatorPause is the pause before a coordinator is asked again.
+const coordinatorPause = 50 * time.Millisecond
+
+// whenReady repeats do while a coordinator is not ready, which passes: its topic is being made, on a cluster that never
+// had a group, or its groups are being loaded after a start.
+func whenReady[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	for {
+		v, err := do()
+		if !isAny(err, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.NotCoordinator) {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, err
+		case <-time.After(coordinatorPause):
+		}
+	}
+}
+
+// fetchOffsets returns the committed offsets of a group.
+func fetchOffsets(ctx context.Context, a *kadm.Client, group string) (kadm.OffsetResponses, error) {
+	return whenReady(ctx, func() (kadm.OffsetResponses, error) { return a.FetchOffsets(ctx, group) })
+}
+
 // listGroups asks all brokers for the groups that they coordinate. What some answered comes with the others' errors.
 func listGroups(ctx context.Context, client *kgo.Client, states []string) ([]groupSummary, error) {
+	return whenReady(ctx, func() ([]groupSummary, error) { return askForGroups(ctx, client, states) })
+}
+
+func askForGroups(ctx context.Context, client *kgo.Client, states []string) ([]groupSummary, error) {
 	q := kmsg.NewPtrListGroupsRequest()
 	q.StatesFilter = states
 	groups := []groupSummary{}
@@ -103,6 +132,7 @@ func groupError(doing, name string, err error) error {
 // deletedGroup is the outcome of a deletion.
 type deletedGroup struct {
 	Group   string   `json:"group"`
+	Result  string   `json:"result"` // deleted
 	Offsets []string `json:"offsets,omitempty"` // partitions whose committed offsets were deleted; none: the whole group
 }
 
@@ -162,7 +192,7 @@ func parseSelections(texts []string) (all []selection, err error) {
 func deleteGroups(ctx context.Context, a *kadm.Client, groups []string, selections []selection, ifExists bool) (deleted []deletedGroup, err error) {
 	var problems []error
 	for _, g := range groups {
-		d := deletedGroup{Group: g}
+		d := deletedGroup{Group: g, Result: "deleted"}
 		var err error
 		if len(selections) == 0 {
 			_, err = a.DeleteGroup(ctx, g)
@@ -181,7 +211,7 @@ func deleteGroups(ctx context.Context, a *kadm.Client, groups []string, selectio
 
 // deleteOffsets deletes committed offsets of a group and returns their partitions.
 func deleteOffsets(ctx context.Context, a *kadm.Client, group string, selections []selection) ([]string, error) {
-	committed, err := a.FetchOffsets(ctx, group)
+	committed, err := fetchOffsets(ctx, a, group)
 	if err != nil {
 		return nil, err
 	}

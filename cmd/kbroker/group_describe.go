@@ -151,7 +151,7 @@ func (g *groupDescription) describeConsumer(ctx context.Context, a *kadm.Client)
 
 // describeOffsets adds the partitions that the group has to do with.
 func (g *groupDescription) describeOffsets(ctx context.Context, a *kadm.Client) error {
-	committed, err := a.FetchOffsets(ctx, g.Name)
+	committed, err := fetchOffsets(ctx, a, g.Name)
 	if err != nil {
 		return fmt.Errorf("asking for its committed offsets: %w", err)
 	}

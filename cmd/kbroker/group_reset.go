@@ -154,7 +154,7 @@ func inUse(groups []groupSummary, group string) error {
 
 // collectOffsets finds the partitions that are meant, and what has to be known of them.
 func collectOffsets(ctx context.Context, a *kadm.Client, group string, t resetTarget, selections []selection) ([]partitionOffsets, error) {
-	committed, err := a.FetchOffsets(ctx, group)
+	committed, err := fetchOffsets(ctx, a, group)
 	if err != nil {
 		return nil, groupError("asking for the committed offsets of", group, err)
 	}
