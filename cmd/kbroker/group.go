@@ -132,7 +132,7 @@ func groupError(doing, name string, err error) error {
 // deletedGroup is the outcome of a deletion.
 type deletedGroup struct {
 	Group   string   `json:"group"`
-	Result  string   `json:"result"` // deleted
+	Result  string   `json:"result"`            // deleted
 	Offsets []string `json:"offsets,omitempty"` // partitions whose committed offsets were deleted; none: the whole group
 }
 
