@@ -14,6 +14,7 @@ import (
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
+	"github.com/kbroker/kbroker/wire"
 )
 
 // limit gives everybody a quota, on top of those given before.
@@ -234,4 +235,42 @@ func codesOf(resp kmsg.Response) (codes []int16) {
 		}
 	}
 	return codes
+}
+
+// BenchmarkQuotas is what quotas cost a poll of a session in which nothing is new: nothing without quotas, a comparison
+// when others have them, a few locks and clocks for who has some.
+func BenchmarkQuotas(b *testing.B) {
+	for _, who := range []string{"nobody", "others", "oneself"} {
+		b.Run(who, func(b *testing.B) {
+			n := newDataNode(b, log.Replicated)
+			id := n.topic("t", 1)
+			switch who {
+			case "others":
+				n.apply(&metadata.ClientQuotaRecord{Entity: metadata.QuotaEntity{ClientID: metadata.QuotaName{Kind: metadata.QuotaNamed, Name: "other"}},
+					Key: "consumer_byte_rate", Value: new(1.0)})
+				n.deps.Quotas.Apply(n.deps.Metadata.Load())
+			case "oneself":
+				for _, key := range []string{"consumer_byte_rate", "request_percentage"} {
+					n.limit(key, 1e12)
+				}
+			}
+			c := n.connect()
+			open := fetchFrom(12, "t", id, 1, 0)
+			open.SessionEpoch = 0
+			next := poll(c.ask(open).(*kmsg.FetchResponse).SessionID, 0)
+			next.MaxWaitMillis = 0
+			h := &wire.Header{Key: keyFetch, Version: 12, Flexible: true}
+			var out wire.Out
+			var body []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				next.SessionEpoch++
+				body = next.AppendTo(body[:0])
+				r := startReused(b, c, h, body)
+				r.Append(&out)
+				r.Release()
+				out.Reset()
+			}
+		})
+	}
 }
