@@ -108,7 +108,7 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 	}
 	r.limit = min(max(q.maxBytes, 0), c.svc.deps.Limits().FetchMaxBytes, maxFetchBytes)
 	if c.limited != nil && q.replicaID < 0 { // rule 1.8.8
-		r.quota, r.wait = c.limited, c.limited.Record(quota.RequestTime, 0)
+		r.quota, r.wait = c.limited, c.limited.Over(quota.RequestTime)
 		r.limit = int32(min(float64(r.limit), r.quota.Most(quota.FetchBytes)))
 	}
 	s := r.named()

@@ -24,6 +24,8 @@ func (c *conn) sitOut() error {
 		c.park()
 	}
 	c.inFrame.Store(false) // nobody waits for the peer
+	c.srv.stats.Muted.Add(1)
+	defer c.srv.stats.Muted.Add(-1)
 	defer c.progress.Add(1)
 	t := time.NewTimer(0)
 	defer t.Stop()

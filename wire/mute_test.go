@@ -74,11 +74,15 @@ func took(t *testing.T, c net.Conn, want int32) time.Duration {
 // on meanwhile.
 func TestMute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, dial := startSim(t, muter{}, Limits{})
+		s, dial := startSim(t, muter{}, Limits{})
 		c, other := dial("a"), dial("b")
 		c.Write(append(append(frame(1, "mute 3000"), frame(2, "x")...), frame(3, "y")...))
 		if d := took(t, c, 1); d != 0 {
 			t.Errorf("the answer took %v", d)
+		}
+		synctest.Wait()
+		if n := s.Stats().Muted.Load(); n != 1 {
+			t.Errorf("%d connections are muted", n)
 		}
 		other.Write(frame(9, "z"))
 		if d := took(t, other, 9); d != 0 {
@@ -100,6 +104,9 @@ func TestMute(t *testing.T) {
 		}
 		if d := took(t, c, 6); d != time.Second {
 			t.Errorf("behind it the next request waited %v", d)
+		}
+		if n := s.Stats().Muted.Load(); n != 0 {
+			t.Errorf("%d connections are muted in the end", n)
 		}
 	})
 }

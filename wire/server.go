@@ -44,6 +44,7 @@ type Stats struct {
 	Refused   atomic.Int64 // connections over a limit, closed at once
 	Malformed atomic.Int64 // connections closed for what their peer sent
 	Stalled   atomic.Int64 // connections closed by the janitor
+	Muted     atomic.Int64 // connections that sit out a throttle now
 	BytesIn   atomic.Int64
 	BytesOut  atomic.Int64
 

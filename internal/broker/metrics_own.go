@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/kbroker/kbroker/internal/exposition"
 	"github.com/kbroker/kbroker/log"
 )
@@ -22,6 +24,16 @@ func ofDirs(name string, kind exposition.Kind, help string, value func(*log.Dir)
 // connections is a counter of client connections.
 func connections(name, help string, value func(*scrape) int64) metric {
 	return ofNode("kbroker_connections_"+name+"_total", counter, "", help, func(s *scrape) float64 { return float64(value(s)) })
+}
+
+// ofQuotas is a counter of each kind of client quota.
+func ofQuotas(name, help string, value func(times int64, total time.Duration) float64) metric {
+	return metric{
+		Family: exposition.Family{Name: name, Kind: counter, Help: help, Labels: []string{"quota"}},
+		write: func(s *scrape, w *exposition.Writer) {
+			s.b.quotas.Throttled(func(key string, times int64, total time.Duration) { w.Series(value(times, total), key) })
+		},
+	}
 }
 
 // ownMetrics are what nobody else has a name for.
@@ -46,6 +58,11 @@ var ownMetrics = []metric{
 	connections("refused", "Client connections closed at once for a limit.", func(s *scrape) int64 { return s.b.server.Stats().Refused.Load() }),
 	connections("malformed", "Client connections closed for what they sent.", func(s *scrape) int64 { return s.b.server.Stats().Malformed.Load() }),
 	connections("stalled", "Client connections closed for standing still.", func(s *scrape) int64 { return s.b.server.Stats().Stalled.Load() }),
+	ofNode("kbroker_connections_muted", gauge, "", "Connections from which nothing is read now, since their client is over a quota.",
+		func(s *scrape) float64 { return float64(s.b.server.Stats().Muted.Load()) }),
+	ofQuotas("kbroker_throttles_total", "How often a client was told to stay away for a quota.", func(times int64, _ time.Duration) float64 { return float64(times) }),
+	ofQuotas("kbroker_throttle_seconds_total", "For how long clients were told to stay away for a quota.",
+		func(_ int64, total time.Duration) float64 { return total.Seconds() }),
 	ofPartitions("kbroker_partition_durable_offset", "", "Offset below which every record is known to be on the disk.",
 		func(p *partitionSample) int64 { return p.p.Log().DurableEnd().Offset }),
 	ofDirs("kbroker_directory_free_bytes", gauge, "Bytes free on the file system of a data directory.", func(d *log.Dir) (float64, bool) {

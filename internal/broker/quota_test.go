@@ -102,6 +102,11 @@ func TestQuotas(t *testing.T) {
 	if !refused {
 		t.Error("ten connections at once at a rate of one per second")
 	}
+	b.quotas.Throttled(func(key string, times int64, total time.Duration) {
+		if key != "request_percentage" && (times == 0 || total == 0) {
+			t.Errorf("%s: clients were held back %d times, %v together", key, times, total)
+		}
+	})
 }
 
 // rawAnswer sends one request on a connection of its own, which may be throttled at will.

@@ -58,6 +58,7 @@ type Manager struct {
 	options Options
 	began   time.Time // times are counted from here, by the clock that nobody sets
 	most    int       // meters
+	counts  [numKinds]throttles
 	table   atomic.Pointer[Table]
 
 	mu     sync.Mutex // guards what follows; a meter's own lock may be taken below it
@@ -76,6 +77,27 @@ func New(o Options) *Manager {
 	o.Samples, o.MutationSamples = min(max(o.Samples, 1), maxSamples), min(max(o.MutationSamples, 1), maxSamples)
 	o.Window, o.MutationWindow = min(max(o.Window, time.Second), maxWindow), min(max(o.MutationWindow, time.Second), maxWindow)
 	return &Manager{options: o, began: time.Now(), most: maxMeters, meters: map[meterKey]*meter{}}
+}
+
+// throttles counts how often clients were held back for one kind of quota, and for how long together.
+type throttles struct{ times, nanos atomic.Int64 }
+
+// held counts that a client is held back.
+func (m *Manager) held(kind Kind, d time.Duration) time.Duration {
+	if d > 0 {
+		m.counts[kind].times.Add(1)
+		m.counts[kind].nanos.Add(int64(d))
+	}
+	return d
+}
+
+// Throttled calls yield for every kind of quota, by its name, with how often clients were held back for it since the
+// start, and for how long together.
+func (m *Manager) Throttled(yield func(key string, times int64, total time.Duration)) {
+	for kind := range m.counts {
+		c := &m.counts[kind]
+		yield(keys[kind], c.times.Load(), time.Duration(c.nanos.Load()))
+	}
 }
 
 // now is the time since the Manager was made.
@@ -194,6 +216,18 @@ func (c *Client) Record(kind Kind, n float64) time.Duration {
 	if kind == RequestTime {
 		d = min(d, c.table.manager.options.Window) // rule 1.8.5
 	}
+	return c.table.manager.held(kind, d)
+}
+
+// Over returns for how long a client has to be held back for what it did already.
+func (c *Client) Over(kind Kind) time.Duration {
+	if !c.Limited(kind) {
+		return 0
+	}
+	d := c.measure(kind, 0, true)
+	if kind == RequestTime {
+		d = min(d, c.table.manager.options.Window)
+	}
 	return d
 }
 
@@ -203,7 +237,7 @@ func (c *Client) Admit(kind Kind, n float64) time.Duration {
 	if !c.Limited(kind) {
 		return 0
 	}
-	return c.measure(kind, n, false)
+	return c.table.manager.held(kind, c.measure(kind, n, false))
 }
 
 // Most returns how much one request may be for, so that it can pass the quota at all: what all samples together may have.
@@ -230,7 +264,7 @@ func (c *Client) Mutate(n float64, strict bool) (d time.Duration, ok bool) {
 	}
 	q, m := &c.quotas[Mutations], c.table.manager
 	m.with(q, func(x *meter) { d, ok = x.bucket.take(&m.options, m.now(), n, q.limit, strict) })
-	return d, ok
+	return m.held(Mutations, d), ok
 }
 
 // Refund gives n permits of Mutations back that were taken for what was not done then.
@@ -253,7 +287,7 @@ func (m *Manager) Connect(ip string) (d time.Duration) {
 		if limit, ok := t.quotas[metadata.QuotaEntity{IP: name}][keys[connections]]; ok {
 			q := meterRef{key: meterKey{kind: connections, id: ip, hasID: true}, limit: limit}
 			m.with(&q, func(x *meter) { d = x.rate.add(&m.options, m.now(), 1, limit, false) })
-			return d
+			return m.held(connections, d)
 		}
 	}
 	return 0

@@ -154,10 +154,28 @@ func TestRequestTimeIsBounded(t *testing.T) {
 		if d := c.Record(RequestTime, 10); d != 0 {
 			t.Errorf("wait %v", d)
 		}
+		if d := c.Over(RequestTime); d != 0 {
+			t.Errorf("wait %v", d)
+		}
 		if d := c.Record(RequestTime, 10_000); d != time.Second {
 			t.Errorf("wait %v", d)
 		}
+		if d := c.Over(RequestTime); d != time.Second {
+			t.Errorf("wait %v", d)
+		}
+		c.table.manager.Throttled(func(key string, times int64, total time.Duration) {
+			if want := int64(one(key == "request_percentage")); times != want || total != time.Duration(want)*time.Second {
+				t.Errorf("%s: held back %d times, %v together", key, times, total)
+			}
+		})
 	})
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Rule 1.8.9: permits of mutations.
