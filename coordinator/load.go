@@ -84,7 +84,7 @@ func (s *shard[M]) replay(end log.Position) (records int64, err error) {
 			return records, fmt.Errorf("load %s from offset %d: %w", s.partition, offset, err)
 		}
 		before := offset
-		for rest := buf; ; {
+		for rest := buf; len(rest) > 0; {
 			var b record.Batch
 			if b, rest, err = record.Next(rest); b == nil {
 				break // the last batch may be cut: it is the first of the next read then
