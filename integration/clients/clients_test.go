@@ -40,6 +40,9 @@ type program struct {
 	own     string   // the codec with which it writes many records; empty for a smoke test with few
 	rich    bool     // it can write the shape rich
 	reads   reading
+
+	groups       []string // the group protocols that it speaks
+	groupCommand []string // the program that knows the verbs of groups
 }
 
 // reading says what a client reads.
@@ -180,13 +183,13 @@ func report(t *testing.T, p *program, verb, bootstrap string, args []string) {
 	}
 }
 
-// startBroker starts what is tested and returns its address.
-func startBroker(t *testing.T) string {
+// startBroker starts what is tested, with the given settings, and returns its address.
+func startBroker(t *testing.T, properties ...string) string {
 	t.Helper()
 	if *against == "kafka" {
-		return kafkapeer.StartForTest(t, kafkapeer.Config{}).Bootstrap()
+		return kafkapeer.StartForTest(t, kafkapeer.Config{Properties: properties}).Bootstrap()
 	}
-	return kbrokerproc.StartForTest(t, kbrokerproc.Config{}).Bootstrap()
+	return kbrokerproc.StartForTest(t, kbrokerproc.Config{Properties: properties}).Bootstrap()
 }
 
 // createTopics makes the topics of the tasks. Nothing of them may expire, old as the timestamps are.
@@ -252,25 +255,34 @@ func installed(t *testing.T) []*program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	build(t, "javac", "-cp", jars.ClassPath(), "-d", dir, filepath.Join(here, "programs", "java", "Client.java"))
-	java := jars.Command(t.Context(), "Client").Args
-	for i := range java {
-		if java[i] == jars.ClassPath() {
-			java[i] += string(os.PathListSeparator) + dir
+	build(t, "javac", "-cp", jars.ClassPath(), "-d", dir, filepath.Join(here, "programs", "java", "Client.java"),
+		filepath.Join(here, "programs", "java", "GroupClient.java"))
+	java := func(class string) []string {
+		args := jars.Command(t.Context(), class).Args
+		for i := range args {
+			if args[i] == jars.ClassPath() {
+				args[i] += string(os.PathListSeparator) + dir
+			}
 		}
+		return args
 	}
 	script := func(name string) string { return filepath.Join(here, "programs", "python", name) }
 	t.Setenv("NODE_PATH", filepath.Join(node, "node_modules"))
 	t.Setenv("PYTHONDONTWRITEBYTECODE", "1")
+	js := func(name string) []string { return []string{"node", filepath.Join(here, "programs", "node", name)} }
+	of := func(library string) []string { return []string{goProgram, library} }
+	classic, both := []string{"classic"}, []string{"classic", "consumer"}
 	return []*program{
-		{name: "kcat", command: []string{goProgram, "kcat"}, codecs: codecs, own: "none"},
-		{name: "librdkafka", command: []string{python, script("confluent.py")}, codecs: codecs, own: "zstd", rich: true},
-		{name: "java", command: java, codecs: codecs, own: "lz4", rich: true},
-		{name: "franz-go", command: []string{goProgram, "franz-go"}, codecs: codecs, own: "snappy", rich: true},
-		{name: "sarama", command: []string{goProgram, "sarama"}, codecs: codecs, own: "gzip", rich: true},
-		{name: "kafka-python", command: []string{python, script("kafka_python.py")}, codecs: codecs, reads: fewAndPlain},
-		{name: "kafka-go", command: []string{goProgram, "kafka-go"}, codecs: codecs, reads: fewAndPlain},
-		{name: "kafkajs", command: []string{"node", filepath.Join(here, "programs", "node", "kafkajs.js")}, codecs: codecs[:2], reads: nothing},
+		{name: "kcat", command: of("kcat"), codecs: codecs, own: "none"},
+		{name: "librdkafka", command: []string{python, script("confluent.py")}, codecs: codecs, own: "zstd", rich: true,
+			groups: both, groupCommand: []string{python, script("confluent_group.py")}},
+		{name: "java", command: java("Client"), codecs: codecs, own: "lz4", rich: true, groups: both, groupCommand: java("GroupClient")},
+		{name: "franz-go", command: of("franz-go"), codecs: codecs, own: "snappy", rich: true, groups: classic, groupCommand: of("franz-go")},
+		{name: "sarama", command: of("sarama"), codecs: codecs, own: "gzip", rich: true, groups: classic, groupCommand: of("sarama")},
+		{name: "kafka-python", command: []string{python, script("kafka_python.py")}, codecs: codecs, reads: fewAndPlain,
+			groups: classic, groupCommand: []string{python, script("kafka_python_group.py")}},
+		{name: "kafka-go", command: of("kafka-go"), codecs: codecs, reads: fewAndPlain, groups: classic, groupCommand: of("kafka-go")},
+		{name: "kafkajs", command: js("kafkajs.js"), codecs: codecs[:2], reads: nothing, groups: classic, groupCommand: js("kafkajs_group.js")},
 	}
 }
 

@@ -4,6 +4,8 @@
 //	go LIBRARY produce BOOTSTRAP TASK…
 //	go LIBRARY consume BOOTSTRAP TASK…
 //	go LIBRARY admin BOOTSTRAP TOPIC
+//	go LIBRARY member BOOTSTRAP GROUP
+//	go LIBRARY groups BOOTSTRAP GROUP
 //
 // LIBRARY is franz-go, sarama, kafka-go or kcat.
 package main
@@ -35,7 +37,7 @@ var clients = map[string]client{
 
 func main() {
 	if len(os.Args) < 5 || clients[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: go franz-go|sarama|kafka-go|kcat produce|consume|admin BOOTSTRAP TASK…|TOPIC")
+		fmt.Fprintln(os.Stderr, "usage: go franz-go|sarama|kafka-go|kcat produce|consume|admin|member|groups BOOTSTRAP TASK…|TOPIC|GROUP")
 		os.Exit(2)
 	}
 	c, verb, bootstrap, tasks := clients[os.Args[1]], os.Args[2], os.Args[3], os.Args[4:]
@@ -55,8 +57,11 @@ func main() {
 }
 
 func do(c client, verb, bootstrap, arg string) error {
-	if verb == "admin" {
+	switch verb {
+	case "admin":
 		return c.admin(bootstrap, arg)
+	case "member", "groups":
+		return runGroup(c, verb, bootstrap, arg)
 	}
 	task, err := record.ParseTask(arg)
 	if err != nil {

@@ -4,6 +4,7 @@
 """
 
 import sys
+import threading
 import time
 from typing import NamedTuple, Optional
 
@@ -106,3 +107,51 @@ def main(produce, consume, admin) -> None:
             failed = True
             print("FAIL", arg, type(e).__name__, str(e).replace("\n", " "))
     sys.exit(failed)
+
+
+class Group:
+    """What a member of a consumer group is told: TOPIC:PARTITIONS:GROUP:PROTOCOL."""
+
+    def __init__(self, spec: str):
+        self.topic, partitions, self.group, self.protocol = spec.split(":")
+        self.partitions = int(partitions)
+        self._deadline = time.monotonic() + PATIENCE
+        self._left = threading.Event()
+
+    def leave_at_end_of_input(self) -> None:
+        def wait():
+            sys.stdin.read()
+            self._left.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def leaving(self) -> bool:
+        return self._left.is_set()
+
+    def in_time(self, what: str) -> None:
+        expect(time.monotonic() < self._deadline, f"no {what} in time")
+
+
+def got(partition: int, offset: int) -> None:
+    """Says that a record was received."""
+    print("got", partition, offset, flush=True)
+
+
+def committed(partition: int, offset: int) -> None:
+    """Says that an offset was committed."""
+    print("committed", partition, offset, flush=True)
+
+
+def main_group(argv, member, groups) -> None:
+    """Runs PROGRAM member|groups BOOTSTRAP GROUP."""
+    group = Group(argv[3])
+    try:
+        if argv[1] == "member":
+            group.leave_at_end_of_input()
+            member(argv[2], group)
+        else:
+            groups(argv[2], group)
+        print("ok", argv[3])
+    except Exception as e:  # pylint: disable=broad-except
+        print("FAIL", argv[3], type(e).__name__, str(e).replace("\n", " "))
+        sys.exit(1)
