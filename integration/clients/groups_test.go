@@ -256,7 +256,13 @@ func (g *groupTest) await(t *testing.T, what string, holds func() bool) {
 			<-pause.C
 		case <-pause.C:
 		case <-late:
-			t.Fatalf("waited %v in vain for %s", groupPatience, what)
+			g.mu.Lock()
+			var counts []int
+			for _, m := range g.members {
+				counts = append(counts, m.received)
+			}
+			g.mu.Unlock()
+			t.Fatalf("waited %v in vain for %s; the members received %v records", groupPatience, what, counts)
 		}
 	}
 }
