@@ -216,7 +216,7 @@ func TestReload(t *testing.T) {
 			n := startNode(t, disk, 1)
 			n.codec = codec
 			for i := range 3000 { // a few reads of the log
-				n.put(fmt.Sprint("k", i%1000), strings.Repeat("v", 200)+fmt.Sprint(i)).is(t, "put", nil)
+				n.put(fmt.Sprint("k", i%1000), strings.Repeat("v", 200)+fmt.Sprint(i))
 			}
 			n.runtime.Do(0, func(_ *store, _ time.Time, e *Effects) { e.Append([]byte("k0"), nil) }, func(error) {})
 			n.put("last", "x").is(t, "put", nil)
