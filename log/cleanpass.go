@@ -189,10 +189,13 @@ func (p *cleaning) writeFailed(cause error, out *cleanOutput) error {
 	if err := out.abort(); err != nil {
 		return p.l.dir.fail(fmt.Errorf("%s: remove what was cleaned: %w", p.l.tp, err))
 	}
-	if isNoSpace(cause) {
+	switch {
+	case out.err == nil || isTooManyFiles(out.err):
+		return cause
+	case isNoSpace(out.err):
 		return fmt.Errorf("%w: %w", errNoRoom, cause)
 	}
-	return cause
+	return p.l.dir.writeFailed(p.l.tp, cause)
 }
 
 // keepTime gives the new log files the time of the newest one that they replace: retention goes by it where records have
@@ -200,11 +203,11 @@ func (p *cleaning) writeFailed(cause error, out *cleanOutput) error {
 func (p *cleaning) keepTime(newest *segment, out *cleanOutput) error {
 	info, err := p.l.m.fs.Stat(newest.path(logSuffix))
 	if err != nil {
-		return err
+		return out.note(err)
 	}
 	for _, c := range out.done {
 		if err := p.l.m.fs.Chtimes(cleanedPath(c.seg, logSuffix), info.ModTime()); err != nil {
-			return err
+			return out.note(err)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func (l *Log) commitSwap(out *cleanOutput) error {
 		for _, suffix := range slices.Backward(segmentSuffixes[:]) { // the log file last
 			err := l.m.fs.Rename(cleanedPath(c.seg, suffix), c.seg.path(suffix)+swapSuffix)
 			if err != nil && !(suffix == txnIndexSuffix && isNotExist(err)) {
-				return err
+				return out.note(err)
 			}
 		}
 	}

@@ -24,6 +24,7 @@ type cleanOutput struct {
 	buf  []byte          // of cur, not in the file yet
 	size int             // of buf that makes a write
 	paid func(n int) error
+	err  error // of the disk, the first
 }
 
 // cleanedSegment is a segment that is being written, or complete and not in the log yet.
@@ -44,19 +45,27 @@ func newCleanOutput(l *Log, sourceBytes int64, now int64, buf []byte, paid func(
 // cleanedPath names a file of a segment that is being written.
 func cleanedPath(s *segment, suffix string) string { return s.path(suffix) + cleanedSuffix }
 
+// note keeps an error of the disk, to be told from others.
+func (o *cleanOutput) note(err error) error {
+	if o.err == nil {
+		o.err = err
+	}
+	return err
+}
+
 // begin starts a segment at base.
 func (o *cleanOutput) begin(base int64) error {
 	seg := newSegment(o.m.fs, o.l.path, base, &o.cfg)
 	c := &cleanedSegment{seg: seg, t: newTail(base, o.now)}
 	var err error
 	if c.file, err = createCleaned(o.m.fs, seg, logSuffix); err != nil {
-		return err
+		return o.note(err)
 	}
 	o.cur = c
 	o.done = append(o.done, c) // abort removes its files
 	for suffix, x := range map[string]*entryFile{indexSuffix: &seg.index.entryFile, timeIndexSuffix: &seg.times.entryFile} {
 		if err := x.create(cleanedPath(seg, suffix)); err != nil {
-			return err
+			return o.note(err)
 		}
 	}
 	return nil
@@ -85,7 +94,7 @@ func (o *cleanOutput) append(b record.Batch, txn *AbortedTxn) error {
 	if txn != nil {
 		if c.seg.txns.count() == 0 {
 			if err := c.seg.txns.create(cleanedPath(c.seg, txnIndexSuffix)); err != nil {
-				return err
+				return o.note(err)
 			}
 		}
 		c.seg.txns.append(*txn)
@@ -114,12 +123,12 @@ func (o *cleanOutput) write(p []byte) error {
 		return nil
 	}
 	if _, err := c.file.WriteAt(p, c.at); err != nil {
-		return fmt.Errorf("write %s: %w", c.file.Name(), err)
+		return o.note(fmt.Errorf("write %s: %w", c.file.Name(), err))
 	}
 	c.at += int64(len(p))
 	if c.seg.index.wantsFlush() || c.seg.times.wantsFlush() {
 		if err := c.seg.flushIndexes(); err != nil {
-			return err
+			return o.note(err)
 		}
 	}
 	return o.paid(len(p))
@@ -127,16 +136,13 @@ func (o *cleanOutput) write(p []byte) error {
 
 // end completes the current segment and makes its content durable, not yet its names.
 func (o *cleanOutput) end() error {
-	c := o.cur
-	if c == nil {
-		return nil
+	if err := o.flush(); err != nil {
+		return err
 	}
+	c := o.cur
 	o.cur = nil
 	c.seg.finish(&c.t)
-	err := o.endFile(c)
-	if err == nil {
-		err = c.seg.sealIndexes()
-	}
+	err := c.seg.sealIndexes()
 	if err == nil {
 		err = c.file.Sync()
 	}
@@ -145,13 +151,7 @@ func (o *cleanOutput) end() error {
 	}
 	c.seg.size.Store(c.t.size)
 	c.seg.largest.Store(&timeEntry{Timestamp: c.t.maxTimestamp, Offset: c.t.maxTimestampAt})
-	return err
-}
-
-func (o *cleanOutput) endFile(c *cleanedSegment) error {
-	o.cur = c
-	defer func() { o.cur = nil }()
-	return o.flush()
+	return o.note(err)
 }
 
 // abort closes and removes what was written. Names that are part of an interrupted swap go first: without a .cleaned file
