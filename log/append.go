@@ -197,9 +197,6 @@ func newProducerBatch(i *record.Info) producerBatch {
 // markerOf returns what a control batch says of a transaction. Kinds that end none are kept and mean nothing here (rule
 // 2.3.3), and so do control batches that compaction emptied.
 func markerOf(b record.Batch) (markerType, int32, error) {
-	if b.RecordCount() == 0 {
-		return noMarker, -1, nil
-	}
 	m, ok, err := b.EndTxnMarker()
 	switch {
 	case err != nil || !ok:

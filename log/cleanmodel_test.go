@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -65,6 +66,7 @@ type history struct {
 	readers  sync.WaitGroup
 	reads    atomic.Int64
 
+	mu                     sync.Mutex // guards restarts and cuts
 	passes, restarts, cuts int
 	largest                int64
 }
@@ -252,16 +254,31 @@ func (h *history) step() {
 	switch restart := h.r.IntN(12) == 0; {
 	case h.crashed.Load() != nil:
 		h.restart(h.crashed.Load())
-	case restart && h.r.IntN(3) > 0: // in the middle of the next swap
-		crash := [...]func() *simfs.FS{h.disk.CrashWorst, func() *simfs.FS { return h.disk.Crash(h.r.Uint64()) }}[h.r.IntN(2)]
-		h.disk.Inject(simfs.Rule{Ops: changes, Pattern: "/data/t-0/*" + [...]string{cleanedSuffix, swapSuffix}[h.r.IntN(2)], Skip: h.r.IntN(20), Times: 1, Before: func() {
-			h.cuts++
-			h.dying.Store(true)
-			h.crashed.Store(crash())
-		}})
+	case restart && h.r.IntN(3) > 0:
+		h.cutInSwap()
 	case restart:
 		h.restart(nil)
 	}
+}
+
+// cutInSwap cuts the power in the middle of the next cleaning.
+func (h *history) cutInSwap() {
+	disk, life, seed := h.disk, h.restarts, h.r.Uint64()
+	pattern := "/data/t-0/*" + [...]string{cleanedSuffix, swapSuffix}[h.r.IntN(2)]
+	disk.Inject(simfs.Rule{Ops: changes, Pattern: pattern, Skip: h.r.IntN(20), Times: 1, Before: func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.restarts != life {
+			return
+		}
+		h.cuts++
+		h.dying.Store(true)
+		if seed%2 == 0 {
+			h.crashed.Store(disk.CrashWorst())
+		} else {
+			h.crashed.Store(disk.Crash(seed))
+		}
+	}})
 }
 
 // inTxn returns what the producer's open transaction has, nothing when there is none.
@@ -373,7 +390,10 @@ func (h *history) bound() {
 
 // restart goes on with what a power cut left, or after a clean stop or a kill.
 func (h *history) restart(left *simfs.FS) {
-	h.restarts++
+	h.mu.Lock()
+	h.restarts++ // from now on nobody cuts the power
+	left = cmp.Or(left, h.crashed.Load())
+	h.mu.Unlock()
 	if left == nil && h.r.IntN(2) == 0 {
 		h.dying.Store(true)
 		left = h.disk.Kill()

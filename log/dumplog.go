@@ -183,6 +183,9 @@ func controlFields(b record.Batch) []field {
 		}
 		return []field{{"endTxnMarker", kind.String()}, {"coordinatorEpoch", m.CoordinatorEpoch}}
 	}
+	if b.RecordCount() == 0 { // compaction emptied it
+		return nil
+	}
 	kind, _, err := b.Control()
 	if err != nil {
 		return []field{{"problem", err.Error()}}

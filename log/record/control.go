@@ -79,9 +79,10 @@ func (b Batch) Control() (ControlType, []byte, error) {
 	panic("unreachable: a batch with records yields one or an error")
 }
 
-// EndTxnMarker returns the marker that b is; ok is false when it is another batch, control or not.
+// EndTxnMarker returns the marker that b is; ok is false when it is another batch, control or not, or one that compaction
+// emptied (rule 3.10.8).
 func (b Batch) EndTxnMarker() (m EndTxnMarker, ok bool, err error) {
-	if !b.IsControl() {
+	if !b.IsControl() || b.RecordCount() == 0 {
 		return m, false, nil
 	}
 	kind, value, err := b.Control()

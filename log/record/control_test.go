@@ -74,12 +74,14 @@ func TestControlKinds(t *testing.T) {
 	if m, ok, err := control(append(key(0), 1, 2), append(make([]byte, 6), 9)).EndTxnMarker(); !ok || err != nil || m.Commit {
 		t.Errorf("longer key and value of a later version: %v, %v", ok, err)
 	}
+	if _, ok, err := Batch(AppendEmpty(nil, control(key(1), make([]byte, 6)))).EndTxnMarker(); ok || err != nil {
+		t.Errorf("a marker that compaction emptied: %v, %v", ok, err)
+	}
 	for name, b := range map[string]Batch{
 		"short value": control(key(1), make([]byte, 5)),
 		"null value":  control(key(1), nil),
 		"short key":   control([]byte{0, 0, 1}, make([]byte, 6)),
 		"null key":    control(nil, make([]byte, 6)),
-		"no records":  edit(control(key(1), make([]byte, 6)), func(b Batch) { put32(b, atRecordCount, 0) }),
 		"compressed":  edit(control(key(1), make([]byte, 6)), func(b Batch) { put16(b, atAttributes, 0x21) }),
 		"cut record":  edit(control(key(1), make([]byte, 6)), func(b Batch) { b[HeaderSize] = 100 }),
 	} {
