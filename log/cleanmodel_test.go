@@ -18,7 +18,7 @@ import (
 	"github.com/kbroker/kbroker/log/record"
 )
 
-var cleanWrites = flag.Int("clean.writes", 60_000, "records that TestCleanerAgainstMap writes; 1000000 for the full run")
+var cleanWrites = flag.Int("clean.writes", 30_000, "records that TestCleanerAgainstMap writes; 1000000 for the full run")
 
 // cleanedBound is what the log of TestCleanerAgainstMap may take: what is live is a twentieth of it, and the writer waits
 // while it is more than half full.
