@@ -95,7 +95,7 @@ func kafkaStarter(ctx context.Context, dir string, ports []int, listeners string
 				fmt.Sprintf("%s,CONTROLLER://%s", listeners, local(ports[1])),
 				"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT",
 				// Kafka otherwise deletes segments with old timestamps thirty seconds after its start.
-				"log.initial.task.delay.ms=86400000",
+				"log.initial.task.delay.ms=86400000", groupDelay,
 			}, more...),
 		})
 	}, err
@@ -107,12 +107,15 @@ func kbrokerStarter(ctx context.Context, dir string, ports []int, listeners stri
 		return kbrokerproc.Start(ctx, binary, kbrokerproc.Config{
 			Dir: dir, Port: ports[0],
 			Properties: append([]string{
-				listeners, "node.id=1", // Kafka's is 1 as well
+				listeners, "node.id=1", groupDelay, // Kafka's id is 1 as well
 				"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT",
 			}, more...),
 		})
 	}, err
 }
+
+// groupDelay gives the first members of a group a time to come together that a test can wait for, and can notice.
+var groupDelay = fmt.Sprintf("group.initial.rebalance.delay.ms=%d", rebalanceDelay.Milliseconds())
 
 // revive starts the broker on its data and asks it what it serves.
 func (b *broker) revive(ctx context.Context, properties ...string) error {
