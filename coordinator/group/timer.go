@@ -44,14 +44,22 @@ func (s *timers) next() time.Time {
 	return s.heap[0].at
 }
 
-// fireDue fires the timers that are due, first things first, at most limit of them.
+// recordBytesPerFire bounds the records that fireDue lets come together, in bytes: they are written as one batch, which
+// must fit into max.message.bytes of __consumer_offsets. A thousand groups with long names may expire at once.
+const recordBytesPerFire = 256 << 10
+
+// fireDue fires the timers that are due, first things first, at most limit of them, and fewer if they have much to write.
 func (s *timers) fireDue(now time.Time, e *coordinator.Effects, limit int) {
+	written, size := 0, 0
 	for range limit {
-		if len(s.heap) == 0 || s.heap[0].at.After(now) {
+		if len(s.heap) == 0 || s.heap[0].at.After(now) || size > recordBytesPerFire {
 			return
 		}
 		t := heap.Pop(&s.heap).(*timer)
 		t.fire(now, e)
+		for ; written < len(e.Records); written++ {
+			size += len(e.Records[written].Key) + len(e.Records[written].Value)
+		}
 	}
 }
 
