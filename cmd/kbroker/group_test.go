@@ -28,7 +28,7 @@ func TestGroupInUse(t *testing.T) {
 			}
 			defer cl.Close()
 			read := 0
-			for read < 10 {
+			for read < protocol.end {
 				f := cl.PollFetches(t.Context())
 				if err := f.Err(); err != nil {
 					t.Fatal(err)
@@ -78,4 +78,5 @@ var protocols = []struct {
 	end            int // what its member reads up to
 }{
 	{"classic", "cooperative-sticky", false, 10},
+	{"consumer", "uniform", true, 13},
 }

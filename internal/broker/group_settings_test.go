@@ -160,6 +160,49 @@ func TestCommitTimeout(t *testing.T) {
 	}
 }
 
+// oldOffset is the record of an offset of group g that was committed two minutes ago, as a coordinator writes it.
+func oldOffset(t *testing.T) []byte {
+	t.Helper()
+	key, value := kmsg.NewOffsetCommitKey(), kmsg.NewOffsetCommitValue()
+	key.Version, key.Group, key.Topic = 1, "g", "t"
+	value.Version, value.Offset, value.LeaderEpoch = 3, 5, -1
+	value.CommitTimestamp = time.Now().Add(-2 * time.Minute).UnixMilli()
+	b := record.NewBuilder(record.NewCodecs(), record.BuilderOptions{})
+	b.Append(record.Record{Key: key.AppendTo(nil), Value: value.AppendTo(nil), Timestamp: time.Now().UnixMilli()})
+	out, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestOffsetsRetention: a committed offset is kept for offsets.retention.minutes, and gone when its group is looked at
+// for the first time after that, every offsets.retention.check.interval.ms.
+func TestOffsetsRetention(t *testing.T) {
+	fsys := simfs.New()
+	often := []string{"offsets.topic.num.partitions=1", "offsets.retention.check.interval.ms=5"}
+	b := startOn(t, fsys, often...)
+	c := newPlainClient(t, b)
+	c.create("t", 1)
+	c.coordinate()
+	c.name = "__admin_client" // others may not write there
+	c.produce(group.OffsetsTopic, 0, oldOffset(t), nil)
+	restart := func(options ...string) {
+		if err := b.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b = startOn(t, fsys, append(options, often...)...)
+		eventually(t, "the coordinator", func() bool { return b.takeCensus().active == 1 })
+	}
+	restart("offsets.retention.minutes=3")
+	time.Sleep(50 * time.Millisecond) // some rounds, of which none is to delete it
+	if n := b.takeCensus().offsets; n != 1 {
+		t.Fatalf("%d offsets are kept, want 1", n)
+	}
+	restart("offsets.retention.minutes=1")
+	eventually(t, "no offset", func() bool { return b.takeCensus().offsets == 0 })
+}
+
 // joins checks that a session timeout is refused, and that another one is taken.
 func (c *plainClient) joins(refused, taken int32) {
 	c.t.Helper()
@@ -186,7 +229,7 @@ func (c *plainClient) commitsWith(codec record.Codec) {
 func (c *plainClient) send(q kmsg.Request) {
 	c.t.Helper()
 	c.id++
-	if _, err := c.conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("script")).AppendRequest(nil, q, c.id)); err != nil {
+	if _, err := c.conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.name)).AppendRequest(nil, q, c.id)); err != nil {
 		c.t.Fatal(err)
 	}
 	c.conn.SetDeadline(time.Time{})

@@ -28,6 +28,7 @@ type plainClient struct {
 	b    *Broker
 	conn net.Conn
 	id   int32
+	name string // client id
 
 	sent, received int64 // bytes
 }
@@ -40,14 +41,14 @@ func newPlainClient(t *testing.T, b *Broker) *plainClient {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return &plainClient{t: t, b: b, conn: conn}
+	return &plainClient{t: t, b: b, conn: conn, name: "script"}
 }
 
 // ask sends a request and returns its answer.
 func (c *plainClient) ask(q kmsg.Request) kmsg.Response {
 	c.t.Helper()
 	c.id++
-	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID("script")).AppendRequest(nil, q, c.id)
+	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.name)).AppendRequest(nil, q, c.id)
 	if _, err := c.conn.Write(request); err != nil {
 		c.t.Fatal(err)
 	}
