@@ -1,0 +1,56 @@
+package clientsuites
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+)
+
+var (
+	records = flag.Int("records", 20_000, "how many records franz-go's group tests pass on; the library's own default is 500000")
+	rounds  = flag.Int("rounds", 1, "how often TestFranzGo runs the suite, on one broker")
+	chaos   = flag.Bool("chaos", false, "let the connections of franz-go's group tests die after a second")
+	kills   = flag.Duration("kills", 10*time.Second, "how often TestFranzGoKilled kills the broker")
+)
+
+// franzTimeout is for one round. With the library's own number of records it takes some minutes.
+const franzTimeout = "25m"
+
+func compileFranz(t *testing.T) *suite {
+	t.Helper()
+	s := module{"franz-go", "github.com/twmb/franz-go"}.compile(t, "github.com/twmb/franz-go/pkg/kgo")
+	s.readLeftOut(t, "franz-go.txt")
+	return s
+}
+
+func franzEnvironment(bootstrap string) []string {
+	env := []string{"KGO_SEEDS=" + bootstrap, "KGO_TEST_RF=1", "KGO_LOG_LEVEL=none", "KGO_TEST_RECORDS=" + strconv.Itoa(*records)}
+	if *chaos {
+		env = append(env, "KGO_TEST_CHAOS=1")
+	}
+	return env
+}
+
+// TestFranzGo runs franz-go's tests.
+func TestFranzGo(t *testing.T) {
+	t.Parallel()
+	s := compileFranz(t)
+	bootstrap := startBroker(t, 0)
+	for round := range *rounds {
+		t.Run(fmt.Sprintf("round%d", round+1), func(t *testing.T) {
+			s.run(t, options{env: franzEnvironment(bootstrap), timeout: franzTimeout})
+		})
+	}
+}
+
+// TestFranzGoKilled runs its tests of groups while the broker is killed and started again. They fail if a record is
+// lost, or seen twice by a group.
+func TestFranzGoKilled(t *testing.T) {
+	t.Parallel()
+	s := compileFranz(t)
+	bootstrap, killer := startKilled(t, *kills)
+	s.run(t, options{env: franzEnvironment(bootstrap), only: "^TestGroup", timeout: franzTimeout})
+	killer.end(t)
+}
