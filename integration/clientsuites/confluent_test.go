@@ -27,6 +27,8 @@ func TestConfluentKafkaGo(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
 			o := options{dir: dir, env: []string{"TEST_CONSUMER_GROUP_PROTOCOL=" + protocol}, timeout: "10m"}
+			s := *s
+			s.readLeftOut(t, "confluent-kafka-go-"+protocol+".txt")
 			if protocol != "classic" {
 				o.only = "^TestIntegration$" // the others take no notice
 			}

@@ -74,4 +74,3 @@ func compileKafkaGo(t *testing.T, pkg string, port int) *suite {
 	dir := filepath.Join(copied, strings.TrimPrefix(pkg, kafkaGo.path))
 	return kafkaGo.compileAt(t, pkg, dir, "-modfile", modfile, "-trimpath")
 }
-

@@ -15,7 +15,7 @@ type leftOut struct {
 	reason string
 }
 
-// readLeftOut reads a list: a name and its reason a line, with a tab between; # begins a comment. It fails if a name is
+// readLeftOut reads one more list: a name and its reason a line, with a tab between; # begins a comment. It fails if a name is
 // not one of the suite's any more.
 func (s *suite) readLeftOut(t *testing.T, file string) {
 	t.Helper()

@@ -150,7 +150,7 @@ type event struct {
 // results are what became of a run.
 type results struct {
 	ended  map[string]string   // "pass", "fail" or "skip", by test and subtest
-	output map[string][]string // by test, subtests included
+	output map[string][]string // by test and subtest
 	all    []string            // the end of what was printed
 }
 
@@ -172,8 +172,7 @@ func read(t *testing.T, in io.Reader) *results {
 		}
 		switch e.Action {
 		case "output":
-			parent, _, _ := strings.Cut(e.Test, "/")
-			r.output[parent] = keep(r.output[parent], e.Output)
+			r.output[e.Test] = keep(r.output[e.Test], e.Output)
 			r.all = keep(r.all, e.Output)
 		case "pass", "fail", "skip":
 			r.ended[e.Test] = e.Action
@@ -209,11 +208,15 @@ func (r *results) judge(t *testing.T, name string) {
 	case "pass":
 	case "":
 		t.Errorf("did not end; the last lines are:\n%s", r.tail())
-	default:
-		t.Errorf("%s:\n%s", r.ended[name], quote(r.output[name]))
 	}
 	for sub, how := range r.ended {
-		if how == "skip" && (sub == name || strings.HasPrefix(sub, name+"/")) {
+		if sub != name && !strings.HasPrefix(sub, name+"/") {
+			continue
+		}
+		switch how {
+		case "fail":
+			t.Errorf("%s failed:\n%s", sub, quote(r.output[sub]))
+		case "skip":
 			t.Errorf("%s skips itself: it must be in the list of what is left out, with a reason", sub)
 		}
 	}

@@ -9,7 +9,9 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.apache.kafka.common.utils.Exit;
 import org.slf4j.LoggerFactory;
 
@@ -32,6 +34,9 @@ public final class Tools {
 
     private static final ObjectMapper JSON = new ObjectMapper();
 
+    /** What the running tool wants to be run when the JVM ends. */
+    private static final List<Runnable> HOOKS = new CopyOnWriteArrayList<>();
+
     /** The first exit code of the running tool, or null. Some tools catch everything, Exited too, and exit again. */
     private static volatile Integer exit;
 
@@ -41,7 +46,7 @@ public final class Tools {
         LoggerFactory.getLogger(Tools.class).debug("started");
         Exit.setExitProcedure((code, message) -> exited(code));
         Exit.setHaltProcedure((code, message) -> exited(code));
-        Exit.setShutdownHookAdder((name, hook) -> { });
+        Exit.setShutdownHookAdder((name, hook) -> HOOKS.add(hook));
         BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = requests.readLine(); line != null; line = requests.readLine()) {
             answers.println(JSON.writeValueAsString(run(JSON.readTree(line))));
@@ -62,6 +67,7 @@ public final class Tools {
         ByteArrayOutputStream err = new ByteArrayOutputStream();
         PrintStream oldErr = System.err;
         exit = null;
+        HOOKS.clear();
         System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
         System.setIn(new ByteArrayInputStream(request.get("stdin").asText().getBytes(StandardCharsets.UTF_8)));
@@ -73,6 +79,7 @@ public final class Tools {
                 exit = exit == null ? Integer.valueOf(1) : exit;
             }
         } finally {
+            HOOKS.forEach(Runnable::run);
             System.out.flush();
             System.err.flush();
             System.setOut(oldErr);

@@ -1,5 +1,8 @@
 package tools
 
+// logDirectory is where a broker happens to keep a partition.
+const logDirectory = `"log_dirs":\["/[^"]*"\]`
+
 var clusterSteps = []step{
 	{name: "cluster-id", class: "ClusterTool", want: []string{`^Cluster ID: \S{22}$`}, masks: []string{`ID: \S+`}, args: []string{"cluster-id", "--bootstrap-server", "{bootstrap}"}},
 	{
@@ -36,11 +39,11 @@ var clusterSteps = []step{
 	},
 	{name: "reassignments", class: "reassign.ReassignPartitionsCommand", want: []string{`No partition reassignments found`}, args: topics("--list")},
 	{
-		name: "reassign-generate", class: "reassign.ReassignPartitionsCommand", want: []string{`Proposed partition reassignment configuration`},
+		name: "reassign-generate", class: "reassign.ReassignPartitionsCommand", want: []string{`Proposed partition reassignment configuration`}, masks: []string{logDirectory},
 		args: topics("--generate", "--topics-to-move-json-file", "{file:move.json}", "--broker-list", "1"),
 	},
 	{
-		name: "reassign-execute", class: "reassign.ReassignPartitionsCommand", want: []string{`Successfully started partition reassignment for orders-0`},
+		name: "reassign-execute", class: "reassign.ReassignPartitionsCommand", want: []string{`Successfully started partition reassignment for orders-0`}, masks: []string{logDirectory},
 		args: topics("--execute", "--reassignment-json-file", "{file:moved.json}"),
 	},
 	{

@@ -21,7 +21,7 @@ var topicSteps = []step{
 		args: topics("--create", "--topic", "orders", "--if-not-exists"),
 	},
 	{
-		name: "topics-create-too-many-replicas", class: "TopicCommand", exit: 1, want: []string{`InvalidReplicationFactorException`},
+		name: "topics-create-too-many-replicas", class: "TopicCommand", exit: 1, want: []string{`Unable to replicate the partition 3 time\(s\)`},
 		args: topics("--create", "--topic", "wide", "--replication-factor", "3"),
 	},
 	{
@@ -29,7 +29,7 @@ var topicSteps = []step{
 		args: topics("--create", "--topic", "odd", "--config", "nonsense=1"),
 	},
 	{
-		name: "topics-create-bad-name", class: "TopicCommand", exit: 1, want: []string{`InvalidTopicException`},
+		name: "topics-create-bad-name", class: "TopicCommand", exit: 1, want: []string{`Topic name is invalid: 'no spaces'`},
 		args: topics("--create", "--topic", "no spaces"),
 	},
 	{
@@ -52,7 +52,7 @@ var topicSteps = []step{
 	},
 	{name: "topics-alter", class: "TopicCommand", want: []string{`^$`}, args: topics("--alter", "--topic", "orders", "--partitions", "5")},
 	{
-		name: "topics-alter-down", class: "TopicCommand", exit: 1, want: []string{`InvalidPartitionsException`},
+		name: "topics-alter-down", class: "TopicCommand", exit: 1, want: []string{`2 would not be an increase`},
 		args: topics("--alter", "--topic", "orders", "--partitions", "2"),
 	},
 	{

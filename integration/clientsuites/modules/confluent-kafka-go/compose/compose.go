@@ -17,7 +17,9 @@ func NewLocalDockerCompose([]string, string) *LocalDockerCompose { return &Local
 func (c *LocalDockerCompose) WithCommand([]string) *LocalDockerCompose { return c }
 
 // Invoke fails.
-func (*LocalDockerCompose) Invoke() ExecError { return ExecError{errors.New("there is no Docker here")} }
+func (*LocalDockerCompose) Invoke() ExecError {
+	return ExecError{errors.New("there is no Docker here")}
+}
 
 // Down fails.
 func (c *LocalDockerCompose) Down() ExecError { return c.Invoke() }
