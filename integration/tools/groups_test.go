@@ -71,7 +71,7 @@ var groupSteps = []step{
 		args: groups("--describe", "--all-groups", "--state"),
 	},
 	{
-		name: "groups-describe-absent", class: groupCommand, want: []string{`Consumer group 'absent' does not exist|GroupIdNotFound`},
+		name: "groups-describe-absent", class: groupCommand, alone: ownWords, want: []string{`Consumer group 'absent' does not exist|GroupIdNotFound`},
 		args: groups("--describe", "--group", "absent"),
 	},
 	{
@@ -115,7 +115,7 @@ var groupSteps = []step{
 		args: groups("--delete-offsets", "--group", "readers", "--topic", "lines"),
 	},
 	{
-		name: "groups-delete-offsets-live", class: groupCommand, want: []string{`actively subscribed`},
+		name: "groups-delete-offsets-live", class: groupCommand, alone: ownWords, want: []string{`actively subscribed`},
 		args: groups("--delete-offsets", "--group", "live", "--topic", "live"),
 	},
 	{
@@ -123,11 +123,11 @@ var groupSteps = []step{
 		args: groups("--delete", "--group", "readers-848"),
 	},
 	{
-		name: "groups-delete-live", class: groupCommand, want: []string{`live`, `not empty`},
+		name: "groups-delete-live", class: groupCommand, alone: ownWords, want: []string{`live`, `not empty`},
 		args: groups("--delete", "--group", "live"),
 	},
 	{
-		name: "groups-delete-absent", class: groupCommand, want: []string{`absent`},
+		name: "groups-delete-absent", class: groupCommand, alone: ownWords, want: []string{`absent`},
 		args: groups("--delete", "--group", "absent"),
 	},
 	{

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -98,4 +99,18 @@ func (j *jvm) run(t *testing.T, r request) answer {
 		t.Fatalf("%s %v: %v in %q", r.Class, r.Args, err, j.answers.Text())
 	}
 	return a
+}
+
+// runAlone runs a tool in a JVM of its own.
+func runAlone(t *testing.T, jars kafkapeer.Jars, r request) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), toolLimit)
+	defer cancel()
+	cmd := jars.Command(ctx, r.Class, r.Args...)
+	var out, err strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(r.Stdin), &out, &err
+	if failed := cmd.Run(); failed != nil && cmd.ProcessState == nil {
+		t.Fatalf("%v: %v", cmd, failed)
+	}
+	return answer{Exit: cmd.ProcessState.ExitCode(), Out: out.String(), Err: err.String()}
 }

@@ -50,7 +50,7 @@ var recordSteps = []step{
 		args: topics("--offset-json-file", "{file:delete.json}"),
 	},
 	{
-		name: "delete-records-too-far", class: "DeleteRecordsCommand", want: []string{`partition: lines-0\s+error: .*OffsetOutOfRangeException`},
+		name: "delete-records-too-far", class: "DeleteRecordsCommand", alone: ownWords, want: []string{`partition: lines-0\s+error: .*OffsetOutOfRangeException`},
 		args: topics("--offset-json-file", "{file:delete-too-far.json}"),
 	},
 	{name: "get-offsets-deleted", class: "GetOffsetShell", want: []string{`^lines:0:2$`}, args: topics("--topic", "lines", "--time", "earliest")},
@@ -75,15 +75,15 @@ var recordSteps = []step{
 		args: topics("--topic", "latency", "--num-records", "20", "--producer-acks", "all", "--record-size", "50"),
 	},
 	{
-		name: "verifiable-producer", class: "VerifiableProducer", alone: measures, want: []string{`"name":"tool_data".*"sent":50.*`, `"acked":50`},
+		name: "verifiable-producer", class: "VerifiableProducer", own: true, alone: measures, want: []string{`"name":"tool_data".*"sent":50.*`, `"acked":50`},
 		args: topics("--topic", "verifiable", "--max-messages", "50"),
 	},
 	{
-		name: "verifiable-consumer", class: "VerifiableConsumer", alone: measures, want: []string{`"name":"partitions_assigned"`, `"name":"shutdown_complete"`, `"count":50`},
+		name: "verifiable-consumer", class: "VerifiableConsumer", own: true, alone: measures, want: []string{`"name":"partitions_assigned"`, `"name":"shutdown_complete"`, `"count":50`},
 		args: topics("--topic", "verifiable", "--group-id", "verifiers", "--max-messages", "50"),
 	},
 	{
-		name: "verifiable-consumer-848", class: "VerifiableConsumer", alone: measures, want: []string{`"name":"partitions_assigned"`, `"count":50`},
+		name: "verifiable-consumer-848", class: "VerifiableConsumer", own: true, alone: measures, want: []string{`"name":"partitions_assigned"`, `"count":50`},
 		args: topics("--topic", "verifiable", "--group-id", "verifiers-848", "--group-protocol", "consumer", "--max-messages", "50"),
 	},
 }

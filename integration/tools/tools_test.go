@@ -31,6 +31,8 @@ type step struct {
 	masks []string
 	// sorted compares lines without regard to their order, where that is the order of a hash map.
 	sorted bool
+	// own gives it a JVM of its own, since it says the most when that ends.
+	own bool
 }
 
 // files are what {file:NAME} stands for.
@@ -54,7 +56,7 @@ func TestTools(t *testing.T) {
 	kafka, tested := kafkapeer.StartForTest(t, kafkapeer.Config{}).Bootstrap(), startTested(t)
 	live(t, kafka)
 	live(t, tested)
-	r := &runner{jvm: startJVM(t, jars), dir: t.TempDir()}
+	r := &runner{jars: jars, jvm: startJVM(t, jars), dir: t.TempDir()}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -83,8 +85,9 @@ func startTested(t *testing.T) string {
 
 // runner runs steps.
 type runner struct {
-	jvm *jvm
-	dir string // of the files
+	jars kafkapeer.Jars
+	jvm  *jvm
+	dir  string // of the files
 }
 
 func (r *runner) run(t *testing.T, s *step, bootstrap string) answer {
@@ -101,7 +104,12 @@ func (r *runner) run(t *testing.T, s *step, bootstrap string) answer {
 		}
 		req.Args = append(req.Args, arg)
 	}
-	a := r.jvm.run(t, req)
+	a := answer{}
+	if s.own {
+		a = runAlone(t, r.jars, req)
+	} else {
+		a = r.jvm.run(t, req)
+	}
 	a.Out = strings.ReplaceAll(a.Out, bootstrap, "BOOTSTRAP")
 	if *show {
 		t.Logf("%s %q: exit %d\n%s%s", req.Class, req.Args, a.Exit, a.Out, a.Err)
