@@ -22,7 +22,8 @@ func TestKafkaGo(t *testing.T) {
 	t.Parallel()
 	port := process.FreePort(2)
 	// What the library's own compose file sets.
-	startBroker(t, port, "advertised.listeners=PLAINTEXT://localhost:"+strconv.Itoa(port), "message.max.bytes=200000000")
+	startBroker(t, port, "advertised.listeners=PLAINTEXT://localhost:"+strconv.Itoa(port), "message.max.bytes=200000000",
+		"group.initial.rebalance.delay.ms=0")
 	env := []string{"KAFKA_VERSION=4.3.1"}
 	for pkg, list := range map[string]string{kafkaGo.path: "kafka-go.txt", kafkaGo.path + "/topics": "kafka-go-topics.txt"} {
 		s := compileKafkaGo(t, pkg, port)

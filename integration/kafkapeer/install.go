@@ -8,6 +8,7 @@ package kafkapeer
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -41,12 +42,22 @@ func Install(ctx context.Context) (Jars, error) {
 		}
 		return Jars{}, fmt.Errorf("kafkapeer: KAFKA_HOME=%s has no kafka-clients jar in libs/ or lib/: point it at an unpacked Kafka or unset it", home)
 	}
+	return install(ctx, Version(), pom)
+}
+
+// InstallFrom is Install for the jars that another pom.xml pins, such as those of Kafka Connect.
+func InstallFrom(ctx context.Context, pom []byte) (Jars, error) {
+	return install(ctx, fmt.Sprintf("%x", sha256.Sum256(pom))[:16], pom)
+}
+
+// install returns the jars of a pom, which are kept under a name.
+func install(ctx context.Context, name string, pom []byte) (Jars, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return Jars{}, fmt.Errorf("kafkapeer: finding a cache directory (set KAFKA_HOME to do without one): %w", err)
 	}
 	home := filepath.Join(cache, "kbroker-kafkapeer")
-	jars := filepath.Join(home, Version())
+	jars := filepath.Join(home, name)
 	if exists(jars) {
 		return Jars{jars}, nil
 	}
@@ -61,12 +72,12 @@ func Install(ctx context.Context) (Jars, error) {
 	if exists(jars) {
 		return Jars{jars}, nil
 	}
-	return Jars{jars}, fetch(ctx, home, jars)
+	return Jars{jars}, fetch(ctx, home, jars, pom)
 }
 
 // fetch lets mvn copy the jars beside their place and then renames them into it, so that an interrupted download never
 // looks like a complete one.
-func fetch(ctx context.Context, home, jars string) error {
+func fetch(ctx context.Context, home, jars string, pom []byte) error {
 	tmp, err := os.MkdirTemp(home, "fetch-")
 	if err != nil {
 		return fmt.Errorf("kafkapeer: %w", err)
@@ -79,7 +90,7 @@ func fetch(ctx context.Context, home, jars string) error {
 	lib := filepath.Join(tmp, "lib")
 	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", pomFile, "dependency:copy-dependencies", "-DoutputDirectory="+lib)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("kafkapeer: fetching Kafka %s with mvn (install maven, or set KAFKA_HOME): %w\n%s", Version(), err, out)
+		return fmt.Errorf("kafkapeer: fetching %s with mvn (install maven, or set KAFKA_HOME): %w\n%s", jars, err, out)
 	}
 	if err := os.Rename(lib, jars); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("kafkapeer: %w", err)
