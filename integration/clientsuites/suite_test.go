@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -74,6 +75,8 @@ func (s *suite) names(t *testing.T) []string {
 	return strings.Fields(string(out))
 }
 
+var only = flag.String("only", "", "run only those of the libraries' tests that match this")
+
 // options say how to run a suite.
 type options struct {
 	dir     string // to run in; the directory of the sources if empty
@@ -85,6 +88,9 @@ type options struct {
 // run runs the tests that are not left out. Each is a subtest of t.
 func (s *suite) run(t *testing.T, o options) {
 	t.Helper()
+	if *only != "" {
+		o.only = *only
+	}
 	want := s.wanted(t, o.only)
 	args := []string{"tool", "test2json", "-t", s.binary, "-test.v=test2json", "-test.timeout", o.timeout}
 	if len(s.leftOut) > 0 {

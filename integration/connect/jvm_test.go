@@ -32,12 +32,12 @@ func startJVM(t *testing.T, class, ready string, properties []string) *process.P
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "main.properties")
-	const log4j = `Configuration:
-  status: WARN
-  Appenders: {Console: {name: C, target: SYSTEM_OUT, PatternLayout: {pattern: "%d %p %c{1} %m%n"}}}
-  Loggers: {Root: {level: INFO, AppenderRef: {ref: C}}}
+	const log4j = `<Configuration status="WARN">
+  <Appenders><Console name="C"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>
+  <Loggers><Root level="INFO"><AppenderRef ref="C"/></Root></Loggers>
+</Configuration>
 `
-	logger := filepath.Join(dir, "log4j2.yaml")
+	logger := filepath.Join(dir, "log4j2.xml")
 	for name, text := range map[string]string{file: strings.Join(properties, "\n") + "\n", logger: log4j} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -88,7 +88,7 @@ func eventually(t *testing.T, what string, try func() error) {
 	}
 }
 
-// replicated are settings of this form for each of the names.
+// each are settings of this form for each of the names.
 func each(names []string, value any) (properties []string) {
 	for _, name := range names {
 		properties = append(properties, fmt.Sprintf("%s=%v", name, value))
