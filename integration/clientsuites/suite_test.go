@@ -88,7 +88,7 @@ type options struct {
 // run runs the tests that are not left out. Each is a subtest of t.
 func (s *suite) run(t *testing.T, o options) {
 	t.Helper()
-	if *only != "" {
+	if *only != "" && o.only == "" {
 		o.only = *only
 	}
 	want := s.wanted(t, o.only)

@@ -17,7 +17,7 @@ var clusterSteps = []step{
 	{
 		name: "quorum-status", class: "MetadataQuorumCommand", args: []string{"--bootstrap-server", "{bootstrap}", "describe", "--status"},
 		want:  []string{`^LeaderId:\s+1$`, `^MaxFollowerLag:\s+0$`, `^CurrentVoters:\s+\[.*"id": 1`},
-		masks: []string{`(ClusterId|LeaderEpoch|HighWatermark|MaxFollowerLagTimeMs):\s+\S+`, `"directoryId": "[^"]+"`, `, "endpoints": \[[^\]]*\]`},
+		masks: []string{`(ClusterId|LeaderEpoch|HighWatermark|MaxFollowerLagTimeMs):\s+\S+`, `, "directoryId": "[^"]+"`, `, "endpoints": \[[^\]]*\]`},
 	},
 	{
 		name: "quorum-replication", class: "MetadataQuorumCommand", args: []string{"--bootstrap-server", "{bootstrap}", "describe", "--replication"},

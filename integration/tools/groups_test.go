@@ -51,7 +51,7 @@ var groupSteps = []step{
 		args: groups("--describe", "--group", "live", "--offsets", "--verbose"),
 	},
 	{
-		name: "groups-members-live", class: groupCommand, sorted: true, masks: []string{memberID}, want: []string{`/127\.0\.0\.1\s+live-client\s+2\s+live:0,1`},
+		name: "groups-members-live", class: groupCommand, sorted: true, masks: []string{memberID}, want: []string{`/127\.0\.0\.1\s+live-client\s+2\s+-\s+live:0,1`},
 		args: groups("--describe", "--group", "live", "--members", "--verbose"),
 	},
 	{

@@ -27,7 +27,7 @@ type step struct {
 	exit  int
 	want  []string // regular expressions, each of which must match somewhere in what kbroker's run printed
 	alone string   // why the outputs are not compared; empty if they are
-	// masks are regular expressions, what they match is not compared. One that ends with a newline drops the line.
+	// masks are regular expressions, what they match is not compared.
 	masks []string
 	// sorted compares lines without regard to their order, where that is the order of a hash map.
 	sorted bool
@@ -140,11 +140,7 @@ var blanks = regexp.MustCompile(`[ \t]+`)
 // masked is what is compared.
 func (s *step) masked(out string) string {
 	for _, mask := range s.masks {
-		instead := "…"
-		if strings.HasSuffix(mask, `\n`) {
-			instead = ""
-		}
-		out = regexp.MustCompile("(?m)"+mask).ReplaceAllString(out, instead)
+		out = regexp.MustCompile("(?m)"+mask).ReplaceAllString(out, "")
 	}
 	out = blanks.ReplaceAllString(out, " ")
 	if s.sorted {
