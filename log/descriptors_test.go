@@ -222,7 +222,7 @@ func descriptorsUnderPressure(t *testing.T, fsys vfs.FS, dir string) {
 	for w, l := range logs {
 		writers.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 3))
-			for i := range 1500 {
+			for i := range 700 {
 				a := newAppend(makeBatch(batchSpec{n: 1 + r.Int32N(3), value: r.IntN(200), timestamp: int64(i)}), 0)
 				if err := errors.Join(l.Stage(a), l.Flush(), a.Err); err != nil {
 					t.Error(err)
@@ -235,7 +235,7 @@ func descriptorsUnderPressure(t *testing.T, fsys vfs.FS, dir string) {
 				r := rand.New(rand.NewPCG(uint64(k), 4))
 				for !stop.Load() && !t.Failed() {
 					readSome(t, l, r)
-					if _, _, err := l.OffsetForTimestamp(r.Int64N(1500)); err != nil && !errors.Is(err, kerr.OffsetOutOfRange) {
+					if _, _, err := l.OffsetForTimestamp(r.Int64N(700)); err != nil && !errors.Is(err, kerr.OffsetOutOfRange) {
 						t.Error(err)
 					}
 					if _, err := l.AbortedTransactions(l.StartOffset(), l.End().Offset); err != nil && !errors.Is(err, kerr.OffsetOutOfRange) {
@@ -303,7 +303,7 @@ func TestRollsAndFlushes(t *testing.T) {
 			t.Error("durable up to", l.DurableEnd().Offset)
 		}
 		put(6000)
-		time.Sleep(time.Hour) // of the clock, which does not count
+		time.Sleep(5 * time.Second) // of the clock, which does not count
 		put(6000)
 		if got := fmt.Sprint(bases()); got != "[0]" {
 			t.Error("segments", got)
