@@ -8,6 +8,10 @@ import (
 	"github.com/kbroker/kbroker/coordinator"
 )
 
+// leastWait is how long a rebalance in which nobody has joined is left alone at least. Members may ask for a rebalance
+// timeout of zero, and the group would do nothing else than look again.
+const leastWait = time.Second
+
 // initialDelay is the time that an empty group gives its first members to come together (rule 8.3.6): one step, and
 // another one whenever somebody has come meanwhile, as long as there is time left. It spares a group that is being started
 // a rebalance per member.
@@ -103,7 +107,7 @@ func (g *classicGroup) complete(now time.Time, e *coordinator.Effects) {
 	}
 	if g.len() > 0 && !g.electLeader() {
 		// Only static members are left, and none has come: nobody could assign anything.
-		g.machine.timers.set(&g.phase, now.Add(g.longestRebalance()), g.complete)
+		g.machine.timers.set(&g.phase, now.Add(max(g.longestRebalance(), leastWait)), g.complete)
 		return
 	}
 	g.generation++

@@ -96,7 +96,11 @@ func (m *Machine) readClassic(id string, value []byte) (*classicGroup, error) {
 		g.protocol = new(string)
 	}
 	for i := range v.Members {
-		g.adopt(readMember(&v.Members[i], *g.protocol))
+		m := readMember(&v.Members[i], *g.protocol)
+		if g.byID[m.id] != nil || m.instanceID != nil && g.static[*m.instanceID] != nil {
+			return nil, fmt.Errorf("group %q: its metadata record has the member %q twice", id, m.id)
+		}
+		g.adopt(m)
 	}
 	if g.len() > 0 {
 		g.status = classicStable
