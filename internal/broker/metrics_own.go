@@ -36,6 +36,18 @@ func ofQuotas(name, help string, value func(times int64, total time.Duration) fl
 	}
 }
 
+// removed is a counter of what retention removed.
+func removed(what, help string, value func(segments, bytes int64) int64) metric {
+	return metric{
+		Family: exposition.Family{Name: "kbroker_retention_removed_" + what + "_total", Kind: counter, Labels: []string{"reason"}, Help: help},
+		write: func(s *scrape, w *exposition.Writer) {
+			for _, why := range [...]log.RemovedFor{log.RemovedByTime, log.RemovedBySize, log.RemovedByStart} {
+				w.Series(float64(value(s.b.logs.Removed(why))), why.String())
+			}
+		},
+	}
+}
+
 // ownMetrics are what nobody else has a name for.
 var ownMetrics = []metric{
 	{Family: ready, node: func(*scrape) float64 { return 1 }},
@@ -79,6 +91,8 @@ var ownMetrics = []metric{
 	ofDirs("kbroker_commit_rounds_total", counter, "Rounds in which all that was written to a data directory was made durable.", func(d *log.Dir) (float64, bool) {
 		return float64(d.Counters().CommitRounds), true
 	}),
+	removed("segments", "Segments that retention removed, by why.", func(segments, _ int64) int64 { return segments }),
+	removed("bytes", "Bytes of log files that retention removed, by why.", func(_, bytes int64) int64 { return bytes }),
 	ofNode("kbroker_series_omitted", gauge, "", "Topics, partitions and groups without series of their own, for the bounds of a scrape.",
 		func(s *scrape) float64 { return float64(s.omitted) }),
 }
