@@ -105,6 +105,13 @@ var replicaMetrics = []metric{
 		func(p *partitionSample) int64 { return p.p.Log().End().Offset }),
 	ofPartitions("kafka_log_log_numlogsegments", "kafka.log:type=Log,name=NumLogSegments", "Segments. A partition that nothing was written to has none.",
 		func(p *partitionSample) int64 { return int64(p.p.Log().SegmentCount()) }),
+	ofPartitions("kafka_log_log_retentionsizeinpercent", "kafka.log:type=Log,name=RetentionSizeInPercent", "Bytes of all segments in percent of retention.bytes, 0 without such a limit.",
+		func(p *partitionSample) int64 {
+			if limit := p.p.Log().Config().RetentionBytes; limit > 0 && limit != log.NoLimit {
+				return p.p.Log().Size() * 100 / limit
+			}
+			return 0
+		}),
 	ofPartitions("kafka_log_log_size", "kafka.log:type=Log,name=Size", "Bytes of all segments.",
 		func(p *partitionSample) int64 { return p.p.Log().Size() }),
 

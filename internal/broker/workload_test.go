@@ -204,6 +204,7 @@ func TestWorkload(t *testing.T) {
 	c.create("a", 2)
 	c.create("b.c", 1, "max.message.bytes=200", "min.insync.replicas=2")
 	c.create("gone", 1)
+	c.alter("b.c", "retention.bytes=1000")
 	ten, five, large := scriptBatch(t, 10, record.BuilderOptions{}), scriptBatch(t, 5, record.BuilderOptions{}), scriptBatch(t, 20, record.BuilderOptions{})
 	once := scriptBatch(t, 3, record.BuilderOptions{Producer: &record.Producer{ID: 7, Epoch: 0, BaseSequence: 0}})
 	gap := scriptBatch(t, 1, record.BuilderOptions{Producer: &record.Producer{ID: 7, Epoch: 0, BaseSequence: 9}})
