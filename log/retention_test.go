@@ -83,133 +83,151 @@ const hour = time.Hour
 // TestRetention is T157's part on retention, and rules 3.6.1 to 3.6.6, on logs whose settings change while they are live.
 func TestRetention(t *testing.T) {
 	for name, fn := range map[string]func(t *testing.T){
-		"by time": func(t *testing.T) {
-			r := newRetained(t, func(c *Config) { c.RetentionMs = (10 * hour).Milliseconds() })
-			defer r.m.Close(1)
-			r.put(10, 12*hour)
-			r.put(10, 11*hour)
-			r.put(10, 9*hour)
-			r.put(5, 8*hour)
-			r.want(9, "0 10 20 30") // not above the high watermark (rule 3.6.2)
-			r.want(35, "20 30")
-			if r.l.StartOffset() != 20 {
-				t.Error("the log starts at", r.l.StartOffset())
-			}
-			r.wait(90 * time.Minute)
-			r.want(35, "30")
-			r.wait(hour)
-			r.want(34, "30") // the active segment goes only if it is all below the high watermark
-			r.want(35, "35") // and a new one takes its place
-			r.want(35, "35")
-			if r.l.StartOffset() != 35 || r.l.End().Offset != 35 || r.l.Size() != 0 {
-				t.Error(r.l.StartOffset(), r.l.End())
-			}
-			if segments, size := r.m.Removed(RemovedByTime); segments != 4 || size < 4000 {
-				t.Error(segments, size)
-			}
-			r.put(1, 0)
-			if a := r.l.ActiveProducers(nil); len(a) != 1 || a[0].LastSequence != 35 {
-				t.Errorf("%+v", a)
-			}
-		},
-		"live retention.ms": func(t *testing.T) {
-			r := newRetained(t, func(*Config) {})
-			defer r.m.Close(1)
-			r.put(25, hour)
-			r.want(25, "0 10 20")
-			forever := r.cfg
-			forever.RetentionMs = NoLimit
-			r.l.SetConfig(&forever)
-			r.wait(1000 * hour)
-			r.want(25, "0 10 20")
-			r.l.SetConfig(&r.cfg)
-			r.want(25, "25")
-		},
-		"by size": func(t *testing.T) {
-			r := newRetained(t, func(c *Config) { c.RetentionMs = NoLimit })
-			defer r.m.Close(1)
-			r.put(35, hour)
-			size := r.l.segmentList()[0].size.Load()
-			for _, tc := range []struct {
-				keep int64
-				want string
-			}{{NoLimit, "0 10 20 30"}, {r.l.Size(), "0 10 20 30"}, {r.l.Size() - size + 1, "0 10 20 30"}, {r.l.Size() - size, "10 20 30"}, {size / 2, "30"}, {0, "35"}} {
-				cfg := r.cfg
-				cfg.RetentionBytes = tc.keep
-				r.l.SetConfig(&cfg)
-				r.want(35, tc.want)
-			}
-			if segments, _ := r.m.Removed(RemovedBySize); segments != 4 {
-				t.Error(segments)
-			}
-		},
-		"by log start, compacted": func(t *testing.T) {
-			r := newRetained(t, func(c *Config) { c.Delete, c.Compact, c.RetentionMs, c.RetentionBytes = false, true, 0, 0 })
-			defer r.m.Close(1)
-			r.put(35, 100*hour)
-			r.want(35, "0 10 20 30") // neither time nor size counts without delete (rule 3.6.3)
-			if err := r.l.RaiseStart(19); err != nil {
-				t.Fatal(err)
-			}
-			r.want(35, "10 20 30")
-			if err := r.l.RaiseStart(35); err != nil {
-				t.Fatal(err)
-			}
-			r.want(35, "30") // the active one stays
-			if segments, _ := r.m.Removed(RemovedByStart); segments != 3 {
-				t.Error(segments)
-			}
-		},
-		"future and missing timestamps": func(t *testing.T) {
-			r := newRetained(t, func(c *Config) { c.RetentionMs = hour.Milliseconds() })
-			defer r.m.Close(1)
-			r.put(10, -1000*hour)
-			r.put(10, 100*hour)
-			r.want(20, "0 10") // the oldest one stays, and with it all (rule 3.6.6)
-			r.wait(1001 * hour)
-			r.want(20, "0 10")
-			r.wait(hour)
-			r.want(20, "20")
-			r.late = 0
-			for range 10 {
-				mustAppend(t, r.l, makeBatch(batchSpec{n: 1, value: 100, timestamp: -1}), 0)
-			}
-			r.wait(hour / 2)
-			r.want(30, "20") // by the time of the file
-			r.wait(hour)
-			r.want(30, "30")
-		},
-		"deleted files": func(t *testing.T) {
-			r := newRetained(t, func(c *Config) { c.FileDeleteDelayMs = (2 * time.Minute).Milliseconds() })
-			defer r.m.Close(1)
-			r.put(25, 10*hour)
-			s, err := r.l.Read(3, 1000, true, r.l.End())
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg := r.cfg
-			cfg.RetentionMs = hour.Milliseconds()
-			r.l.SetConfig(&cfg)
-			r.want(25, "25")
-			if got := fmt.Sprint(r.files(".log.deleted"), r.files(".snapshot.deleted")); got != "[00000000000000000000.log.deleted 00000000000000000010.log.deleted 00000000000000000020.log.deleted] [00000000000000000010.snapshot.deleted 00000000000000000020.snapshot.deleted]" {
-				t.Error(got)
-			}
-			time.Sleep(time.Minute)
-			if got := r.files(deletedSuffix); len(got) < 9 {
-				t.Error("before the delay is over:", got)
-			}
-			time.Sleep(2 * time.Minute)
-			if got := r.files(deletedSuffix); len(got) > 0 {
-				t.Error("after the delay:", got)
-			}
-			if _, err := s.File.ReadAt(make([]byte, s.N), s.Off); err != nil {
-				t.Error("a slice of a removed segment:", err)
-			}
-			s.Release()
-		},
+		"by time":                       retentionByTime,
+		"live retention.ms":             retentionLive,
+		"by size":                       retentionBySize,
+		"by log start, compacted":       retentionByStart,
+		"future and missing timestamps": retentionOddTimes,
+		"deleted files":                 retentionFiles,
 	} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, fn) })
 	}
+}
+
+// retentionByTime: the oldest segments go by their largest timestamp, the active one when all of it is below the high watermark (rules 3.6.1a and 3.6.2).
+func retentionByTime(t *testing.T) {
+	r := newRetained(t, func(c *Config) { c.RetentionMs = (10 * hour).Milliseconds() })
+	defer r.m.Close(1)
+	r.put(10, 12*hour)
+	r.put(10, 11*hour)
+	r.put(10, 9*hour)
+	r.put(5, 8*hour)
+	r.want(9, "0 10 20 30") // not above the high watermark (rule 3.6.2)
+	r.want(35, "20 30")
+	if r.l.StartOffset() != 20 {
+		t.Error("the log starts at", r.l.StartOffset())
+	}
+	r.wait(90 * time.Minute)
+	r.want(35, "30")
+	r.wait(hour)
+	r.want(34, "30") // the active segment goes only if it is all below the high watermark
+	r.want(35, "35") // and a new one takes its place
+	r.want(35, "35")
+	if r.l.StartOffset() != 35 || r.l.End().Offset != 35 || r.l.Size() != 0 {
+		t.Error(r.l.StartOffset(), r.l.End())
+	}
+	if segments, size := r.m.Removed(RemovedByTime); segments != 4 || size < 4000 {
+		t.Error(segments, size)
+	}
+	r.put(1, 0)
+	if a := r.l.ActiveProducers(nil); len(a) != 1 || a[0].LastSequence != 35 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// retentionLive: the setting of the moment counts.
+func retentionLive(t *testing.T) {
+	r := newRetained(t, func(*Config) {})
+	defer r.m.Close(1)
+	r.put(25, hour)
+	r.want(25, "0 10 20")
+	forever := r.cfg
+	forever.RetentionMs = NoLimit
+	r.l.SetConfig(&forever)
+	r.wait(1000 * hour)
+	r.want(25, "0 10 20")
+	r.l.SetConfig(&r.cfg)
+	r.want(25, "25")
+}
+
+// retentionBySize: segments go while what is left is at least retention.bytes (rule 3.6.1b).
+func retentionBySize(t *testing.T) {
+	r := newRetained(t, func(c *Config) { c.RetentionMs = NoLimit })
+	defer r.m.Close(1)
+	r.put(35, hour)
+	size := r.l.segmentList()[0].size.Load()
+	for _, tc := range []struct {
+		keep int64
+		want string
+	}{{NoLimit, "0 10 20 30"}, {r.l.Size(), "0 10 20 30"}, {r.l.Size() - size + 1, "0 10 20 30"}, {r.l.Size() - size, "10 20 30"}, {size / 2, "30"}, {0, "35"}} {
+		cfg := r.cfg
+		cfg.RetentionBytes = tc.keep
+		r.l.SetConfig(&cfg)
+		r.want(35, tc.want)
+	}
+	if segments, _ := r.m.Removed(RemovedBySize); segments != 4 {
+		t.Error(segments)
+	}
+}
+
+// retentionByStart: with compact alone only the log start counts (rules 3.6.1c and 3.6.3).
+func retentionByStart(t *testing.T) {
+	r := newRetained(t, func(c *Config) { c.Delete, c.Compact, c.RetentionMs, c.RetentionBytes = false, true, 0, 0 })
+	defer r.m.Close(1)
+	r.put(35, 100*hour)
+	r.want(35, "0 10 20 30") // neither time nor size counts without delete (rule 3.6.3)
+	if err := r.l.RaiseStart(19); err != nil {
+		t.Fatal(err)
+	}
+	r.want(35, "10 20 30")
+	if err := r.l.RaiseStart(35); err != nil {
+		t.Fatal(err)
+	}
+	r.want(35, "30") // the active one stays
+	if segments, _ := r.m.Removed(RemovedByStart); segments != 3 {
+		t.Error(segments)
+	}
+}
+
+// retentionOddTimes: timestamps in the future keep a segment, and without any its file tells the time (rules 3.6.1a and 3.6.6).
+func retentionOddTimes(t *testing.T) {
+	r := newRetained(t, func(c *Config) { c.RetentionMs = hour.Milliseconds() })
+	defer r.m.Close(1)
+	r.put(10, -1000*hour)
+	r.put(10, 100*hour)
+	r.want(20, "0 10") // the oldest one stays, and with it all (rule 3.6.6)
+	r.wait(1001 * hour)
+	r.want(20, "0 10")
+	r.wait(hour)
+	r.want(20, "20")
+	r.late = 0
+	for range 10 {
+		mustAppend(t, r.l, makeBatch(batchSpec{n: 1, value: 100, timestamp: -1}), 0)
+	}
+	r.wait(hour / 2)
+	r.want(30, "20") // by the time of the file
+	r.wait(hour)
+	r.want(30, "30")
+}
+
+// retentionFiles: files are renamed and stay for file.delete.delay.ms (rule 3.6.5).
+func retentionFiles(t *testing.T) {
+	r := newRetained(t, func(c *Config) { c.FileDeleteDelayMs = (2 * time.Minute).Milliseconds() })
+	defer r.m.Close(1)
+	r.put(25, 10*hour)
+	s, err := r.l.Read(3, 1000, true, r.l.End())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := r.cfg
+	cfg.RetentionMs = hour.Milliseconds()
+	r.l.SetConfig(&cfg)
+	r.want(25, "25")
+	if got := fmt.Sprint(r.files(".log.deleted"), r.files(".snapshot.deleted")); got != "[00000000000000000000.log.deleted 00000000000000000010.log.deleted 00000000000000000020.log.deleted] [00000000000000000010.snapshot.deleted 00000000000000000020.snapshot.deleted]" {
+		t.Error(got)
+	}
+	time.Sleep(time.Minute)
+	if got := r.files(deletedSuffix); len(got) < 9 {
+		t.Error("before the delay is over:", got)
+	}
+	time.Sleep(2 * time.Minute)
+	if got := r.files(deletedSuffix); len(got) > 0 {
+		t.Error("after the delay:", got)
+	}
+	if _, err := s.File.ReadAt(make([]byte, s.N), s.Off); err != nil {
+		t.Error("a slice of a removed segment:", err)
+	}
+	s.Release()
 }
 
 // TestRetentionSurvives runs retention, DeleteRecords and appends in random order, and cuts the power or kills the process
