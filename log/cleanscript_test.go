@@ -26,6 +26,7 @@ import (
 //	dirty                                       what the cleaner sees
 //	clean [map=KEYS]                            clean while something is due
 //	dump                                        segments, batches, records
+//	newest                                      the record with the largest timestamp
 //	aborted FROM TO, producers, sleep D, restart, delete-records OFFSET, truncate OFFSET
 func TestCleaner(t *testing.T) {
 	datadriven.Walk(t, "testdata/clean", func(t *testing.T, path string) {
@@ -94,6 +95,10 @@ func (s *cleanScript) run(t *testing.T, words []string) string {
 		return s.aborted(t, args)
 	case "producers":
 		return s.producers()
+	case "newest":
+		at, ok, err := s.l.MaxTimestamp()
+		s.must(t, err)
+		return fmt.Sprintf("newest: offset %d, %v\n", at.Offset, ok)
 	case "sleep":
 		time.Sleep(mustDuration(t, args[0]))
 	case "restart":

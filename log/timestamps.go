@@ -251,6 +251,19 @@ func (l *Log) maxTimestamp() (TimestampOffset, bool, error) {
 		largest = max(largest, of)
 	}
 	// Where no record has a time, which is -1, it is the first record.
+	at, ok, err := l.offsetForTimestamp(largest)
+	if ok || err != nil {
+		return at, ok, err
+	}
+	// It was the time of a batch that compaction emptied, which headers and time indexes keep, as Kafka's do.
+	largest = noTimestamp
+	for _, s := range segs {
+		of, err := l.largestFrom(s, start)
+		if err != nil {
+			return TimestampOffset{}, false, l.readFailed(err)
+		}
+		largest = max(largest, of)
+	}
 	return l.offsetForTimestamp(largest)
 }
 
@@ -263,6 +276,9 @@ func (l *Log) largestFrom(s *segment, offset int64) (int64, error) {
 	}
 	defer file.release()
 	err = l.m.scanFile(file, 0, s.size.Load(), func(b record.Batch, position int64, scan *headerScan) error {
+		if b.RecordCount() == 0 {
+			return nil
+		}
 		if b.BaseOffset() >= offset || b.TimestampType() == record.LogAppendTime && b.LastOffset() >= offset {
 			largest = max(largest, b.MaxTimestamp())
 			return nil

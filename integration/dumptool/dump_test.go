@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type writer struct {
 	manager *log.Manager
 	codecs  *record.Codecs
 	now     int64
+	epoch   int16 // of producers, for the next fill
 }
 
 func newWriter(t *testing.T, dir string) *writer {
@@ -99,7 +101,7 @@ func (w *writer) fill() {
 		o := record.BuilderOptions{Codec: record.Codec(i / 60)}
 		if i%3 > 0 {
 			id := int64(100 + i%3)
-			o.Producer = &record.Producer{ID: id, Epoch: 2, BaseSequence: next[id]}
+			o.Producer = &record.Producer{ID: id, Epoch: w.epoch + 2, BaseSequence: next[id]}
 			next[id] += int32(3 + i%9)
 		}
 		if i%10 == 9 {
@@ -109,20 +111,21 @@ func (w *writer) fill() {
 	}
 	for i := range 150 {
 		for id := range int64(2) {
-			epoch := int16(i)
+			epoch := w.epoch + int16(i)
 			p := &record.Producer{ID: 7 + id, Epoch: epoch}
 			w.data(txn, record.BuilderOptions{Producer: p, Transactional: true}, 5)
 			p.BaseSequence = 5
 			w.data(txn, record.BuilderOptions{Producer: p, Transactional: true}, 4)
 		}
 		for id := range int64(2) { // markers raise the epoch, as transaction version 2 has it
-			m := record.EndTxnMarker{Commit: (i+int(id))%3 == 0, ProducerID: 7 + id, ProducerEpoch: int16(i + 1), CoordinatorEpoch: 5, Timestamp: w.now}
+			m := record.EndTxnMarker{Commit: (i+int(id))%3 == 0, ProducerID: 7 + id, ProducerEpoch: w.epoch + int16(i+1), CoordinatorEpoch: 5, Timestamp: w.now}
 			if i == 149 && id == 1 {
 				continue // stays open
 			}
 			w.append(txn, record.AppendEndTxnMarker(nil, m), log.OriginCoordinator)
 		}
 	}
+	w.epoch += 1000
 }
 
 // TestKafkasToolReadsOurs compares the output of Kafka's tool with ours, line by line, for every file of a data
@@ -138,10 +141,24 @@ func TestKafkasToolReadsOurs(t *testing.T) {
 	if err := w.manager.Close(1); err != nil {
 		t.Fatal(err)
 	}
+	compareDumps(t, jars, dir, false, map[string]int{".log": 8, ".index": 8, ".timeindex": 8, ".txnindex": 2, ".snapshot": 4})
+}
+
+// emptyIndex is what Kafka's tool says of an index without entries, of which ours says nothing.
+var emptyIndex = regexp.MustCompile(`(?m)^.* is empty\.\n`)
+
+// compacted is what Kafka's tool says of its own compacted logs too: offsets are missing, and the time index names a batch
+// that has no record any more.
+var compacted = regexp.MustCompile(` is followed by |^Found timestamp mismatch in |, log timestamp: -1\s*$`)
+
+// compareDumps compares what Kafka's tool and ours say of the files in dir; least is how many there are by suffix. With
+// gaps offsets may be missing, as in Kafka's own compacted logs.
+func compareDumps(t *testing.T, jars kafkapeer.Jars, dir string, gaps bool, least map[string]int) {
+	t.Helper()
 	var files []string
-	for suffix, least := range map[string]int{".log": 8, ".index": 8, ".timeindex": 8, ".txnindex": 2, ".snapshot": 4} {
+	for suffix, n := range least {
 		found, err := filepath.Glob(filepath.Join(dir, "*", "*"+suffix))
-		if err != nil || len(found) < least {
+		if err != nil || len(found) < n {
 			t.Fatalf("%d files %s, %v", len(found), suffix, err)
 		}
 		files = append(files, found...)
@@ -156,7 +173,8 @@ func TestKafkasToolReadsOurs(t *testing.T) {
 	}
 	for line := range strings.Lines(stderr.String()) {
 		// It says of any segment that does not start at 0, Kafka's own as well, that its first offset does not follow -1.
-		if !strings.HasPrefix(line, "Non-consecutive offsets in ") && !strings.HasPrefix(line, "  -1 is followed by ") {
+		if !strings.HasPrefix(line, "Non-consecutive offsets in ") && !strings.HasPrefix(line, "  -1 is followed by ") &&
+			!(gaps && compacted.MatchString(line)) {
 			t.Errorf("Kafka's tool complains: %s", line)
 		}
 	}
@@ -166,7 +184,7 @@ func TestKafkasToolReadsOurs(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	compare(t, string(out), ours.String())
+	compare(t, emptyIndex.ReplaceAllString(string(out), ""), ours.String())
 	t.Logf("%d files, %d lines, %v", len(files), strings.Count(ours.String(), "\n"), time.Since(start))
 }
 
