@@ -58,10 +58,9 @@ type consumerGroup struct {
 	// owners has the member of every partition that somebody has or has not confirmed to have given up (rule 8.7.7).
 	owners map[assignor.Partition]string
 
-	since     time.Time // when the group became empty, as far as we know
-	sessions  map[string]*consumerSession
-	regexes   map[string]*search
-	changedAt time.Time // when the group last entered an epoch; zero if not since it was loaded
+	since    time.Time // when the group became empty, as far as we know
+	sessions map[string]*consumerSession
+	regexes  map[string]*search
 	// checkedIndex is the metadata index at which the topics were last looked at.
 	checkedIndex uint64
 }

@@ -139,7 +139,9 @@ func (h *heartbeat) stay() (*kmsg.ConsumerGroupHeartbeatResponse, error) {
 	}
 	resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 	resp.MemberID, resp.MemberEpoch = &m.id, m.epoch
-	resp.HeartbeatIntervalMillis = int32(g.interval(h.now).Milliseconds())
+	// Always in full, as in Kafka. A shorter one while the group changes would make it settle sooner, but librdkafka also
+	// takes the interval for how long it may wait for an answer.
+	resp.HeartbeatIntervalMillis = int32(g.timing().HeartbeatInterval.Milliseconds())
 	if h.full() || !m.assigned.partitions.Equal(before.assigned.partitions) {
 		resp.Assignment = assignmentOf(m.assigned.partitions)
 	}

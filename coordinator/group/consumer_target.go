@@ -21,7 +21,6 @@ func (g *consumerGroup) advance(now time.Time, im *metadata.Image, bump bool, e 
 	g.checkedIndex = im.Index
 	if hash := g.topicsHash(im); bump || hash != g.hash {
 		g.write(e, epochRecord{epoch: g.epoch + 1, hash: hash})
-		g.changedAt = now
 	}
 }
 
@@ -175,25 +174,4 @@ func (g *consumerGroup) assignor() string {
 		}
 	}
 	return winner
-}
-
-// Heartbeats of a group in which something has changed are more frequent than its interval, so that what one member
-// gives up reaches the next one soon: members that sit out a whole interval at every step are what makes a large group
-// slow to settle.
-const (
-	// liveliness is by how much: the interval is divided by it.
-	liveliness = 10
-	// lively is for how many intervals after a change of the group this goes on.
-	lively = 2
-	// heartbeatCost bounds what it costs: a group sends at most one heartbeat in this time, whatever its size.
-	heartbeatCost = 500 * time.Microsecond
-)
-
-// interval is when a member is to be heard of again.
-func (g *consumerGroup) interval(now time.Time) time.Duration {
-	usual := g.timing().HeartbeatInterval
-	if g.changedAt.IsZero() || now.Sub(g.changedAt) >= lively*usual {
-		return usual
-	}
-	return min(max(usual/liveliness, heartbeatCost*time.Duration(len(g.members))), usual)
 }
