@@ -38,12 +38,11 @@ func (c *plainClient) alterGroup(name, value string) error {
 	return kerr.ErrorForCode(c.ask(q).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode)
 }
 
-// interval checks how often a new member is told to report, in milliseconds: ten times as often as usual, since its group
-// has just changed.
+// interval checks how often a new member is told to report, in milliseconds.
 func (c *plainClient) interval(usual int32) {
 	c.t.Helper()
-	if resp, err := c.consume("m", ""); err != nil || resp.HeartbeatIntervalMillis != usual/10 {
-		c.t.Errorf("members are told to report every %d ms (%v), want %d", resp.HeartbeatIntervalMillis, err, usual/10)
+	if resp, err := c.consume("m", ""); err != nil || resp.HeartbeatIntervalMillis != usual {
+		c.t.Errorf("members are told to report every %d ms (%v), want %d", resp.HeartbeatIntervalMillis, err, usual)
 	}
 }
 
