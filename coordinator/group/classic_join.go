@@ -58,7 +58,7 @@ func (m *Machine) JoinGroup(now time.Time, req *kmsg.JoinGroupRequest, from Clie
 	}
 	if h, ok := m.membersOf(req.Group).(classicHost); ok {
 		if _, empty := h.empty(); !empty {
-			h.joinClassic(j)
+			m.reversible(req.Group, now, e, func() { h.joinClassic(j) })
 			return
 		}
 	}

@@ -23,7 +23,7 @@ func (m *Machine) LeaveGroup(now time.Time, req *kmsg.LeaveGroupRequest, reply f
 	case *classicGroup:
 		resp.Members = members.leave(now, leaving, e)
 	case classicHost:
-		resp.Members = members.leaveClassic(now, leaving, e)
+		m.reversible(req.Group, now, e, func() { resp.Members = members.leaveClassic(now, leaving, e) })
 	default:
 		for _, who := range leaving {
 			resp.Members = append(resp.Members, left(who, kerr.UnknownMemberID))

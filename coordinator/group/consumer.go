@@ -63,6 +63,9 @@ type consumerGroup struct {
 	regexes  map[string]*search
 	// checkedIndex is the metadata index at which the topics were last looked at.
 	checkedIndex uint64
+	// undo is how to take back, last change first, what has been decided since undoable was set.
+	undo     []consumerRecord
+	undoable bool
 }
 
 var _ classicHost = (*consumerGroup)(nil)
@@ -78,6 +81,9 @@ func (m *Machine) newConsumerGroup(id string) *consumerGroup {
 
 // write applies a record and wants it written.
 func (g *consumerGroup) write(e *coordinator.Effects, r consumerRecord) {
+	if g.undoable {
+		g.undo = append(g.undo, r.before(g))
+	}
 	e.Append(encodeConsumerRecord(g.id, r))
 	r.apply(g)
 }

@@ -92,11 +92,13 @@ func (m *Machine) ConsumerGroupHeartbeat(now time.Time, q *ConsumerHeartbeat, re
 	before := len(e.Records)
 	var resp *kmsg.ConsumerGroupHeartbeatResponse
 	var err error
-	if h.req.MemberEpoch < epochJoin {
-		resp, err = h.leave()
-	} else {
-		resp, err = h.stay()
-	}
+	m.reversible(h.req.Group, now, e, func() {
+		if h.req.MemberEpoch < epochJoin {
+			resp, err = h.leave()
+		} else {
+			resp, err = h.stay()
+		}
+	})
 	if err != nil {
 		resp = kmsg.NewPtrConsumerGroupHeartbeatResponse()
 		text := err.Error()

@@ -33,6 +33,8 @@ type consumerRecord interface {
 	deletes() bool
 	keyType() int16
 	apply(g *consumerGroup)
+	// before is what the group says of the same key as yet: applied after the record it takes that back.
+	before(g *consumerGroup) consumerRecord
 }
 
 // epochRecord says which epoch the group is in, and what the topics looked like that it consumes then.

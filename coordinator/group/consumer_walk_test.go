@@ -71,6 +71,9 @@ func (k *walker) report(epoch int32) []kmsg.ConsumerGroupHeartbeatRequestTopic {
 // heartbeat sends one and takes the answer over, unless it is lost.
 func (w *consumerWalk) heartbeat(k *walker, lost bool) {
 	epoch := k.epoch
+	if w.r.IntN(16) == 0 {
+		w.refuseBeat("a heartbeat of "+k.id, w.request(k, epoch))
+	}
 	resp := w.beat(w.request(k, epoch))
 	w.checkOwners()
 	switch {
