@@ -23,7 +23,8 @@ func TestKafkaGo(t *testing.T) {
 	port := process.FreePort(2)
 	// What the library's own compose file sets. The tests need the default of group.initial.rebalance.delay.ms, too: with
 	// no delay a group forms before its topic is there, or its second member.
-	startBroker(t, port, "advertised.listeners=PLAINTEXT://localhost:"+strconv.Itoa(port), "message.max.bytes=200000000")
+	startBroker(t, port, "advertised.listeners=PLAINTEXT://localhost:"+strconv.Itoa(port), "message.max.bytes=200000000",
+		"group.initial.rebalance.delay.ms=3000")
 	env := []string{"KAFKA_VERSION=4.3.1"}
 	for pkg, list := range map[string]string{kafkaGo.path: "kafka-go.txt", kafkaGo.path + "/topics": "kafka-go-topics.txt"} {
 		s := compileKafkaGo(t, pkg, port)
