@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
-	"time"
 )
 
 var (
 	records = flag.Int("records", 20_000, "how many records franz-go's group tests pass on; the library's own default is 500000")
 	rounds  = flag.Int("rounds", 1, "how often TestFranzGo runs the suite, on one broker")
 	chaos   = flag.Bool("chaos", false, "let the connections of franz-go's group tests die after a second")
-	kills   = flag.Duration("kills", 10*time.Second, "how often TestFranzGoKilled kills the broker")
+	kills   = flag.Duration("kills", 0, "run franz-go's group tests while the broker is killed this often")
 )
 
 // franzTimeout is for one round. With the library's own number of records it takes some minutes.
@@ -33,24 +32,21 @@ func franzEnvironment(bootstrap string) []string {
 	return env
 }
 
-// TestFranzGo runs franz-go's tests.
+// TestFranzGo runs franz-go's tests. With -kills it runs those of groups, while the broker is killed and started again:
+// they fail if a record is lost, or seen twice by a group.
 func TestFranzGo(t *testing.T) {
 	t.Parallel()
 	s := compileFranz(t)
+	if *kills > 0 {
+		bootstrap, killer := startKilled(t, *kills)
+		s.run(t, options{env: franzEnvironment(bootstrap), only: "^TestGroup", timeout: franzTimeout})
+		killer.end(t)
+		return
+	}
 	bootstrap := startBroker(t, 0)
 	for round := range *rounds {
 		t.Run(fmt.Sprintf("round%d", round+1), func(t *testing.T) {
 			s.run(t, options{env: franzEnvironment(bootstrap), timeout: franzTimeout})
 		})
 	}
-}
-
-// TestFranzGoKilled runs its tests of groups while the broker is killed and started again. They fail if a record is
-// lost, or seen twice by a group.
-func TestFranzGoKilled(t *testing.T) {
-	t.Parallel()
-	s := compileFranz(t)
-	bootstrap, killer := startKilled(t, *kills)
-	s.run(t, options{env: franzEnvironment(bootstrap), only: "^TestGroup", timeout: franzTimeout})
-	killer.end(t)
 }

@@ -42,7 +42,12 @@ func Build(ctx context.Context, tags ...string) (string, error) {
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
-	fresh := fmt.Sprintf("%s.%d", binary, os.Getpid())
+	own, err := os.MkdirTemp(dir, "build-") // tests of one process build at once, too
+	if err != nil {
+		return "", fmt.Errorf("kbrokerproc: %w", err)
+	}
+	defer os.RemoveAll(own)
+	fresh := filepath.Join(own, filepath.Base(binary))
 	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", fresh, "./cmd/kbroker")
 	cmd.Dir = strings.TrimSpace(string(root))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
