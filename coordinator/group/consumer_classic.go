@@ -184,7 +184,7 @@ func (g *consumerGroup) syncClassic(s *classicSync) {
 		s.refuse(kerr.InconsistentGroupProtocol)
 	case s.req.Generation != m.epoch:
 		s.refuse(kerr.IllegalGeneration)
-	case m.epoch < g.epoch && m.state != memberRevoking:
+	case g.behind(m, s.now) && m.state != memberRevoking:
 		// One that is giving up partitions must finish that first, in the generation that it is in.
 		g.hurry(g.sessionOf(m.id), m, s.now)
 		s.refuse(kerr.RebalanceInProgress)
@@ -230,11 +230,17 @@ func (g *consumerGroup) heartbeatClassic(now time.Time, req *kmsg.HeartbeatReque
 		return kerr.IllegalGeneration
 	}
 	g.startSession(m, now)
-	if m.epoch < g.epoch || m.state == memberRevoking || m.state == memberWaiting && !g.waits(m) {
+	if g.behind(m, now) || m.state == memberRevoking || m.state == memberWaiting && !g.waits(m) {
 		g.hurry(g.sessionOf(m.id), m, now)
 		return kerr.RebalanceInProgress
 	}
 	return nil
+}
+
+// behind reports whether a member gets further by joining again. Kafka sends it back to join from the moment on in which
+// the group has a new epoch. Within the assignment interval a join brings it nowhere, and it would join in circles.
+func (g *consumerGroup) behind(m *consumerMember, now time.Time) bool {
+	return m.epoch < g.targetEpoch || m.epoch < g.epoch && g.mayRetarget(now)
 }
 
 // waits reports whether somebody else still has a partition that a member is to have.

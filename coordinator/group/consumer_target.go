@@ -102,10 +102,7 @@ func topicHash(t *metadata.Topic, racks map[metadata.BrokerID]string) uint64 {
 // time than the assignment interval allows (rule 8.7.6). It happens once per epoch, and what it costs is one pass over
 // the members and the partitions.
 func (g *consumerGroup) retarget(now time.Time, im *metadata.Image, e *coordinator.Effects) {
-	if g.epoch <= g.targetEpoch {
-		return
-	}
-	if at := time.UnixMilli(g.targetAt); g.targetAt != 0 && !at.After(now) && now.Before(at.Add(g.timing().AssignmentInterval)) {
+	if g.epoch <= g.targetEpoch || !g.mayRetarget(now) {
 		return
 	}
 	input := g.assignorInput(im)
@@ -116,6 +113,12 @@ func (g *consumerGroup) retarget(now time.Time, im *metadata.Image, e *coordinat
 		}
 	}
 	g.write(e, targetEpochRecord{epoch: g.epoch, at: now.UnixMilli()})
+}
+
+// mayRetarget reports whether the assignment interval is over.
+func (g *consumerGroup) mayRetarget(now time.Time) bool {
+	at := time.UnixMilli(g.targetAt)
+	return g.targetAt == 0 || at.After(now) || !now.Before(at.Add(g.timing().AssignmentInterval))
 }
 
 // assignorInput is the group as assignors see it. Members with the same subscription share their list of topics.
