@@ -68,6 +68,8 @@ type API struct {
 	Handle func(*Context, kmsg.Request) kmsg.Response
 	// Start is there in place of Handle when the answer comes later (Pending).
 	Start func(*Context, kmsg.Request, *Pending)
+	// Large says that the answer of Start may be large however small the request is, so that few may wait on a connection.
+	Large bool
 }
 
 // api makes a row from a typed handler. It holds the only type assertion.

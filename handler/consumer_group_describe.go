@@ -20,7 +20,7 @@ func consumerGroupDescribeAPI(d *Deps) API {
 			checks = append(checks, Check{acl.Group, op})
 		}
 	}
-	return deferred(0, 1, checks, d.consumerGroupDescribe)
+	return large(deferred(0, 1, checks, d.consumerGroupDescribe))
 }
 
 // consumerGroupDescribe answers with the groups that are refused at once, and then with those that their coordinators
@@ -28,6 +28,7 @@ func consumerGroupDescribeAPI(d *Deps) API {
 func (d *Deps) consumerGroupDescribe(c *Context, req *kmsg.ConsumerGroupDescribeRequest, p *Pending) {
 	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 	var asked []string
+	named := once{}
 	for _, id := range req.Groups {
 		switch {
 		case !d.consumerProtocol():
@@ -36,6 +37,8 @@ func (d *Deps) consumerGroupDescribe(c *Context, req *kmsg.ConsumerGroupDescribe
 			resp.Groups = append(resp.Groups, d.undescribed(c, id, kerr.GroupAuthorizationFailed))
 		case id == "":
 			resp.Groups = append(resp.Groups, d.undescribed(c, id, kerr.InvalidGroupID))
+		case !named.first(id):
+			resp.Groups = append(resp.Groups, d.undescribed(c, id, kerr.InvalidRequest))
 		default:
 			asked = append(asked, id)
 		}

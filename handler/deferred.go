@@ -114,6 +114,12 @@ func deferred[Q kmsg.Request](min, max int16, checks []Check, start func(c *Cont
 	}
 }
 
+// large marks an API whose answers tell what is stored, which may be much.
+func large(a API) API {
+	a.Large = true
+	return a
+}
+
 // gather makes one answer of several parts, which come from any goroutine.
 type gather struct {
 	mu   sync.Mutex // guards left, and whatever the parts write to

@@ -16,12 +16,13 @@ var groupOperations = []acl.Operation{acl.Read, acl.Delete, acl.Describe, acl.De
 
 // describeGroupsAPI serves DescribeGroups (key 15, versions 0 to 6; rule 8.5.2).
 func describeGroupsAPI(d *Deps) API {
-	return deferred(0, 6, checksOf(acl.Group, acl.Describe, groupOperations), d.describeGroups)
+	return large(deferred(0, 6, checksOf(acl.Group, acl.Describe, groupOperations), d.describeGroups))
 }
 
 func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pending) {
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
+	named := once{}
 	for i, id := range req.Groups {
 		row := &resp.Groups[i]
 		row.Default()
@@ -29,6 +30,8 @@ func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pe
 		switch {
 		case !d.allowed(c, acl.Describe, acl.Group, id):
 			row.ErrorCode = kerr.GroupAuthorizationFailed.Code
+		case !named.first(id):
+			row.ErrorCode = kerr.InvalidRequest.Code
 		case req.IncludeAuthorizedOperations:
 			row.AuthorizedOperations = d.authorizedOperations(c, acl.Group, id, groupOperations)
 		}
@@ -49,6 +52,19 @@ func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pe
 			all.part(func() {})
 		})
 	}
+}
+
+// once has the groups that a request has named so far. A group is told once in an answer: a request of a few megabytes may
+// name it a million times, and what it has may be as large. Kafka repeats it.
+type once map[string]bool
+
+// first reports whether a group is named for the first time.
+func (o once) first(id string) bool {
+	if o[id] {
+		return false
+	}
+	o[id] = true
+	return true
 }
 
 // describeGroup fills in the row of a group. A group that is not there is Dead, and not found from version 6 on (rule

@@ -16,7 +16,7 @@ import (
 
 // listGroupsAPI serves ListGroups (key 16, versions 0 to 5; rule 8.5.1).
 func listGroupsAPI(d *Deps) API {
-	return deferred(0, 5, []Check{{acl.Cluster, acl.Describe}, {acl.Group, acl.Describe}}, d.listGroups)
+	return large(deferred(0, 5, []Check{{acl.Cluster, acl.Describe}, {acl.Group, acl.Describe}}, d.listGroups))
 }
 
 func (d *Deps) listGroups(c *Context, req *kmsg.ListGroupsRequest, p *Pending) {

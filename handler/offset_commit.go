@@ -137,14 +137,13 @@ func (a *commitAnswer) merge(rows []kmsg.OffsetCommitResponseTopic) kmsg.Respons
 		return resp
 	}
 	resp.Topics = append(resp.Topics, a.refused...)
+	places := make(map[string]int, len(a.refused))
+	for i := range a.refused {
+		places[a.refused[i].Topic] = i
+	}
 	for _, row := range rows {
-		at := -1
-		for i := range a.refused {
-			if a.refused[i].Topic == row.Topic {
-				at = i
-			}
-		}
-		if at < 0 {
+		at, ok := places[row.Topic]
+		if !ok {
 			resp.Topics = append(resp.Topics, row)
 			continue
 		}

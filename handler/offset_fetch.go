@@ -14,7 +14,7 @@ import (
 
 // offsetFetchAPI serves OffsetFetch (key 9, versions 1 to 10; rules 8.4.9 to 8.4.11).
 func offsetFetchAPI(d *Deps) API {
-	return deferred(1, 10, []Check{{acl.Group, acl.Describe}, {acl.Topic, acl.Describe}}, d.offsetFetch)
+	return large(deferred(1, 10, []Check{{acl.Group, acl.Describe}, {acl.Topic, acl.Describe}}, d.offsetFetch))
 }
 
 func (d *Deps) offsetFetch(c *Context, req *kmsg.OffsetFetchRequest, p *Pending) {
@@ -26,11 +26,15 @@ func (d *Deps) offsetFetch(c *Context, req *kmsg.OffsetFetchRequest, p *Pending)
 	all := &gather{done: func() { p.Answer(offsetFetchResponse(c.Version, rows)) }}
 	all.expect(len(groups))
 	image := d.Metadata.Load()
+	named := once{}
 	for i := range groups {
 		f := &groupFetch{d: d, c: c, image: image, asked: &groups[i]}
-		f.start(req.RequireStable, func(row kmsg.OffsetFetchResponseGroup) {
-			all.part(func() { rows[i] = row })
-		})
+		done := func(row kmsg.OffsetFetchResponseGroup) { all.part(func() { rows[i] = row }) }
+		if !named.first(groups[i].Group) {
+			done(f.failed(kerr.InvalidRequest))
+			continue
+		}
+		f.start(req.RequireStable, done)
 	}
 }
 

@@ -165,7 +165,11 @@ func (c *connection) startOther(api *API, h *wire.Header, body []byte) (wire.Rep
 	}
 	context := &Context{Session: &c.session, Ctx: c.ctx, Key: h.Key, Version: h.Version, ClientID: c.clientID, Quota: c.limited, throttle: &c.mutations}
 	if api.Start != nil {
-		p := newPending(h.Version, deferredSize+len(body))
+		size := deferredSize
+		if api.Large {
+			size = readySize
+		}
+		p := newPending(h.Version, size+len(body))
 		p.count = c.svc.countCodes
 		api.Start(context, req, p)
 		return p, nil

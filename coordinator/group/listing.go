@@ -1,7 +1,6 @@
 package group
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -44,18 +43,31 @@ func (g *Group) empty() (since time.Time, ok bool) {
 // ListGroups decides what this machine adds to a ListGroups response (rule 8.5.1): rows in no order. Filters are compared
 // without regard to case; without one everything passes.
 func (m *Machine) ListGroups(states, kinds []string, reply func([]kmsg.ListGroupsResponseGroup, error), e *coordinator.Effects) {
+	state, kind := newFilter(states), newFilter(kinds)
 	var rows []kmsg.ListGroupsResponseGroup
 	for _, g := range m.groups {
 		row := kmsg.NewListGroupsResponseGroup()
 		row.Group, row.ProtocolType, row.GroupState, row.GroupType = g.ID, g.protocolType(), g.state(), g.kind()
-		if passes(states, row.GroupState) && passes(kinds, row.GroupType) {
+		if state.passes(row.GroupState) && kind.passes(row.GroupType) {
 			rows = append(rows, row)
 		}
 	}
 	e.Answer(func(err error) { reply(rows, err) })
 }
 
-// passes reports whether a value is among those that are asked for.
-func passes(filter []string, value string) bool {
-	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+// filter has the names that are asked for, in lower case; nil asks for everything. A request may have a million of them,
+// and there may be as many groups.
+type filter map[string]bool
+
+func newFilter(names []string) filter {
+	if len(names) == 0 {
+		return nil
+	}
+	f := make(filter, len(names))
+	for _, n := range names {
+		f[strings.ToLower(n)] = true
+	}
+	return f
 }
+
+func (f filter) passes(name string) bool { return f == nil || f[strings.ToLower(name)] }

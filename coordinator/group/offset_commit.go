@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"time"
 	"unicode/utf8"
 
@@ -92,7 +93,7 @@ func (c *commit) row(t *kmsg.OffsetCommitRequestTopic, p *kmsg.OffsetCommitReque
 		return kerr.OffsetMetadataTooLarge
 	}
 	if c.req.RetentionTimeMillis >= 0 { // rule 8.4.5
-		x.expireTime = x.commitTime + c.req.RetentionTimeMillis
+		x.expireTime = x.commitTime + min(c.req.RetentionTimeMillis, math.MaxInt64-x.commitTime) // "for ever" is not over yet
 	}
 	key := len(c.e.Buf)
 	c.e.Buf = appendOffsetKey(c.e.Buf, c.req.Group, t.Topic, p.Partition)

@@ -31,16 +31,22 @@ func (m *Machine) OffsetFetch(q *kmsg.OffsetFetchRequestGroup, requireStable boo
 	}
 	if q.Topics == nil {
 		row.Topics = f.all()
-	} else {
-		row.Topics = f.named(q.Topics)
+	} else if row.Topics = f.named(q.Topics); f.told > maxTold {
+		row.Topics, row.ErrorCode = nil, kerr.InvalidRequest.Code
 	}
 	e.Answer(func(err error) { reply(row, err) })
 }
+
+// maxTold bounds the metadata that one answer repeats, in bytes. A request may name a partition a million times, in four
+// bytes each, and with every one gets what was committed with its offset, which may be ten thousand bytes. Kafka has no
+// bound.
+const maxTold = 64 << 20
 
 // fetch reads the offsets of one group.
 type fetch struct {
 	offsets       *offsets
 	requireStable bool
+	told          int // bytes of metadata
 }
 
 // all returns every partition that the group has committed, by topic and number.
@@ -88,6 +94,7 @@ func (f *fetch) row(topic string, partition int32, x offset, committed bool) kms
 		row.ErrorCode = kerr.UnstableOffsetCommit.Code
 	case committed:
 		row.Offset, row.LeaderEpoch, row.Metadata = x.committed, x.leaderEpoch, &x.metadata
+		f.told += len(x.metadata)
 	}
 	return row
 }
