@@ -28,7 +28,7 @@ func consumerGroupDescribeAPI(d *Deps) API {
 func (d *Deps) consumerGroupDescribe(c *Context, req *kmsg.ConsumerGroupDescribeRequest, p *Pending) {
 	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 	var asked []string
-	named := once{}
+	named := tellings{}
 	for _, id := range req.Groups {
 		switch {
 		case !d.consumerProtocol():
@@ -37,7 +37,7 @@ func (d *Deps) consumerGroupDescribe(c *Context, req *kmsg.ConsumerGroupDescribe
 			resp.Groups = append(resp.Groups, d.undescribed(c, id, kerr.GroupAuthorizationFailed))
 		case id == "":
 			resp.Groups = append(resp.Groups, d.undescribed(c, id, kerr.InvalidGroupID))
-		case !named.first(id):
+		case !named.another(id):
 			resp.Groups = append(resp.Groups, d.undescribed(c, id, kerr.InvalidRequest))
 		default:
 			asked = append(asked, id)

@@ -22,7 +22,7 @@ func describeGroupsAPI(d *Deps) API {
 func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pending) {
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
-	named := once{}
+	named := tellings{}
 	for i, id := range req.Groups {
 		row := &resp.Groups[i]
 		row.Default()
@@ -30,7 +30,7 @@ func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pe
 		switch {
 		case !d.allowed(c, acl.Describe, acl.Group, id):
 			row.ErrorCode = kerr.GroupAuthorizationFailed.Code
-		case !named.first(id):
+		case !named.another(id):
 			row.ErrorCode = kerr.InvalidRequest.Code
 		case req.IncludeAuthorizedOperations:
 			row.AuthorizedOperations = d.authorizedOperations(c, acl.Group, id, groupOperations)
@@ -54,17 +54,17 @@ func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pe
 	}
 }
 
-// once has the groups that a request has named so far. A group is told once in an answer: a request of a few megabytes may
-// name it a million times, and what it has may be as large. Kafka repeats it.
-type once map[string]bool
+// maxTellings is how often an answer tells of one group. A request of a few megabytes may name it a million times, and
+// what it has may be as large as the request; Kafka repeats it all.
+const maxTellings = 8
 
-// first reports whether a group is named for the first time.
-func (o once) first(id string) bool {
-	if o[id] {
-		return false
-	}
-	o[id] = true
-	return true
+// tellings counts how often a request has named each group so far.
+type tellings map[string]int
+
+// another counts, and reports whether the group is to be told of once more.
+func (t tellings) another(id string) bool {
+	t[id]++
+	return t[id] <= maxTellings
 }
 
 // describeGroup fills in the row of a group. A group that is not there is Dead, and not found from version 6 on (rule

@@ -9,25 +9,31 @@ import (
 	"github.com/kbroker/kbroker/log"
 )
 
-// TestGroupsAreToldOnce: a request that names a group again and again does not get it again and again.
-func TestGroupsAreToldOnce(t *testing.T) {
+// TestTellingsAreBounded: a request that names a group again and again does not get it again and again.
+func TestTellingsAreBounded(t *testing.T) {
 	n, id := newGroupNode(t, log.Replicated)
 	c := n.connect()
 	checkCode(t, "commit", c.ask(commitOf(9, id, "g", 1, 0)).(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode, nil)
 
 	describe := kmsg.NewPtrDescribeGroupsRequest()
-	describe.Version, describe.Groups = 5, []string{"g", "h", "g"}
-	for i, want := range []*kerr.Error{nil, nil, kerr.InvalidRequest} {
-		checkCode(t, describe.Groups[i], c.ask(describe).(*kmsg.DescribeGroupsResponse).Groups[i].ErrorCode, want)
-	}
+	describe.Version = 5
 	fetch := fetchOf(8, id, "g")
-	fetch.Groups = append(fetch.Groups, fetch.Groups[0])
-	got := c.ask(fetch).(*kmsg.OffsetFetchResponse).Groups
-	checkCode(t, "the first", got[0].ErrorCode, nil)
-	checkCode(t, "the second", got[1].ErrorCode, kerr.InvalidRequest)
-	if len(got[0].Topics) != 1 || len(got[1].Topics) != 0 {
-		t.Errorf("offsets: %+v", got)
+	for range maxTellings {
+		describe.Groups = append(describe.Groups, "g")
+		fetch.Groups = append(fetch.Groups, fetch.Groups[0])
 	}
+	describe.Groups = append(describe.Groups, "h", "g")
+	described := c.ask(describe).(*kmsg.DescribeGroupsResponse).Groups
+	fetched := c.ask(fetch).(*kmsg.OffsetFetchResponse).Groups
+	for i := range maxTellings {
+		checkCode(t, "described", described[i].ErrorCode, nil)
+		if fetched[i].ErrorCode != 0 || len(fetched[i].Topics) != 1 {
+			t.Errorf("fetched: %+v", fetched[i])
+		}
+	}
+	checkCode(t, "another group", described[maxTellings].ErrorCode, nil)
+	checkCode(t, "described too often", described[maxTellings+1].ErrorCode, kerr.InvalidRequest)
+	checkCode(t, "fetched too often", fetched[maxTellings].ErrorCode, kerr.InvalidRequest)
 }
 
 // TestOffsetFetchIsBounded: naming one partition many times does not make an answer of gigabytes from its metadata.

@@ -26,11 +26,11 @@ func (d *Deps) offsetFetch(c *Context, req *kmsg.OffsetFetchRequest, p *Pending)
 	all := &gather{done: func() { p.Answer(offsetFetchResponse(c.Version, rows)) }}
 	all.expect(len(groups))
 	image := d.Metadata.Load()
-	named := once{}
+	named := tellings{}
 	for i := range groups {
 		f := &groupFetch{d: d, c: c, image: image, asked: &groups[i]}
 		done := func(row kmsg.OffsetFetchResponseGroup) { all.part(func() { rows[i] = row }) }
-		if !named.first(groups[i].Group) {
+		if !named.another(groups[i].Group) {
 			done(f.failed(kerr.InvalidRequest))
 			continue
 		}
