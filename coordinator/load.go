@@ -46,8 +46,10 @@ func (s *shard[M]) load() error {
 		return err
 	}
 	s.loaded = true
-	if err := s.decide(began, func(m M, _ time.Time, e *Effects) { m.Loaded(time.Now(), e) }, nil); err == nil {
-		err = s.flush()
+	err = s.decide(began, func(m M, _ time.Time, e *Effects) { m.Loaded(time.Now(), e) }, nil)
+	// Also after an error: the log holds the memory of what is staged.
+	if flushErr := s.flush(); err == nil {
+		err = flushErr
 	}
 	if err != nil {
 		s.unload(bystanderError(err))

@@ -58,8 +58,14 @@ func (m *store) ReplayMarker(producerID int64, _ int16, commit bool) {
 	delete(m.open, producerID)
 }
 
-func (m *store) Loaded(time.Time, *Effects) { m.loaded = true }
-func (m *store) Deadline() time.Time        { return m.due }
+func (m *store) Loaded(time.Time, *Effects) {
+	if m.values["unloadable"] != "" {
+		panic("the machine can't begin")
+	}
+	m.loaded = true
+}
+
+func (m *store) Deadline() time.Time { return m.due }
 
 func (m *store) Tick(now time.Time, e *Effects) {
 	m.ticks++
@@ -481,6 +487,35 @@ func TestTimer(t *testing.T) {
 		n.want("tick", "1")
 		time.Sleep(2 * time.Hour)
 		n.want("tick", "1")
+	})
+}
+
+// TestFailedBegin: a machine that fails as its service begins does not serve.
+func TestFailedBegin(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := startNode(t, simfs.New(), 1)
+		defer n.stop()
+		n.put("unloadable", "1").is(t, "put", nil)
+		n.elect(1)
+		n.put("a", "1").is(t, "a put", kerr.CoordinatorLoadInProgress)
+	})
+}
+
+// TestTimerOfAStoppedShard: a timer that fires just before its shard is stopped does not keep the shard's goroutine busy.
+func TestTimerOfAStoppedShard(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := startNode(t, simfs.New(), 1)
+		defer n.stop()
+		s := n.runtime.shards[0]
+		n.runtime.Do(0, func(*store, time.Time, *Effects) {
+			s.fired()
+			s.stop(kerr.NotCoordinator)
+		}, func(error) {})
+		synctest.Wait()
+		if s.running {
+			t.Error("the stopped shard's goroutine is still there")
+		}
+		n.put("a", "1").is(t, "a put", kerr.NotCoordinator)
 	})
 }
 

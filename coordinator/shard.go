@@ -175,6 +175,7 @@ func (s *shard[M]) take() (tasks []task[M], due bool, err error) {
 	defer s.mu.Unlock()
 	if s.phase == stopped {
 		tasks, s.queue = s.queue, nil
+		s.due = false // or run would never end: nothing else takes it any more
 		return tasks, false, s.stopErr
 	}
 	due, s.due = s.due, false

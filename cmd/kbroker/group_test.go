@@ -19,7 +19,7 @@ func TestGroupInUse(t *testing.T) {
 		t.Run(protocol.name, func(t *testing.T) {
 			ctx := context.Background()
 			if protocol.next {
-				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint // franz-go's own switch
+				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //lint:ignore SA1029 franz-go looks for a plain string
 			}
 			cl, err := kgo.NewClient(kgo.SeedBrokers(n.bootstrap), kgo.ConsumerGroup(protocol.name), kgo.ConsumeTopics("clicks"), kgo.DisableAutoCommit(), kgo.WithContext(ctx),
 				kgo.ClientID("reader"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))

@@ -23,8 +23,7 @@ type walker struct {
 	epoch    int32
 	owns     map[assignor.Partition]bool // that it consumes
 	told     assignor.Partitions         // its assignment as of the last answer that it got
-	alive    bool
-	full     bool // it lost an answer, and says everything next
+	full     bool                        // it lost an answer, and says everything next
 	topics   []string
 	regex    string
 }
