@@ -157,6 +157,9 @@ func everyListedVersion(c *check) {
 				r.Acks = -1
 			case *kmsg.ApiVersionsRequest:
 				r.ClientSoftwareName, r.ClientSoftwareVersion = "assert", "1"
+			case *kmsg.DescribeACLsRequest: // a filter must not say UNKNOWN
+				r.ResourceType, r.ResourcePatternType = kmsg.ACLResourceTypeAny, kmsg.ACLResourcePatternTypeAny
+				r.Operation, r.PermissionType = kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny
 			}
 			start(n, req)
 			if key == int16(kmsg.Produce) && v < 3 {
