@@ -119,7 +119,31 @@ func (g *consumerGroup) downgradable(gone []*consumerMember) bool {
 			classics--
 		}
 	}
-	return config.Consumer.Downgrade && stay > 0 && stay == classics && stay <= int(config.MaxSize)
+	return config.Consumer.Downgrade && stay > 0 && stay == classics && stay <= int(config.MaxSize) && g.classicSize(gone) <= maxClassicRecord
+}
+
+// maxClassicRecord bounds the record of a group that becomes a classic one, in bytes. It is decided by timers too, which
+// nobody can refuse: a group whose record would not fit into a batch of __consumer_offsets stays what it is.
+const maxClassicRecord = 512 << 10
+
+// classicSize is about how large the group's record would be as a classic one, without some members.
+func (g *consumerGroup) classicSize(gone []*consumerMember) (n int) {
+	for _, m := range g.members {
+		if slices.Contains(gone, m) {
+			continue
+		}
+		n += len(m.id) + len(m.clientID) + len(m.clientHost) + 4*len(m.target)
+		if m.instance != nil {
+			n += len(*m.instance)
+		}
+		longest := 0
+		for _, p := range m.classic.protocols {
+			longest = max(longest, len(p.metadata))
+		}
+		n += longest
+		byTopic(m.target, func(int, int) { n += metadata.MaxTopicName })
+	}
+	return n
 }
 
 // downgrade makes the group a classic one, its generation being the epoch. The members are given what they were to have.

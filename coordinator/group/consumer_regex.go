@@ -25,6 +25,9 @@ const (
 	searchPause  = time.Millisecond
 	// searchAgain is the least time between two searches for one regular expression when topics have changed.
 	searchAgain = 10 * time.Second
+	// maxResolved bounds the names that one may stand for, in bytes: they are one record, which has to fit into a batch of
+	// __consumer_offsets, and one that does not would cost every group of the partition a reload.
+	maxResolved = 512 << 10
 )
 
 // resolution is what a regular expression stood for when the topics were last searched. It is never changed in place.
@@ -42,6 +45,7 @@ type search struct {
 	image    *metadata.Image         // what is searched; nil when no search is under way
 	from     string                  // where the next step begins
 	found    []string
+	size     int // of found, in bytes
 	step     timer
 	searched uint64 // metadata index of the last search
 	at       time.Time
@@ -101,7 +105,7 @@ func (g *consumerGroup) resolve(expr string, allowed func(string) bool, now time
 	}
 	im, age := g.machine.image(), now.Sub(s.at)
 	if g.resolved[expr] == nil || age >= g.machine.config().Consumer.RegexRefresh || im.Index != s.searched && age >= searchAgain {
-		s.image, s.from, s.found = im, "", nil
+		s.image, s.from, s.found, s.size = im, "", nil, 0
 		g.machine.timers.set(&s.step, now, func(now time.Time, e *coordinator.Effects) { g.search(expr, s, now, e) })
 	}
 }
@@ -118,14 +122,15 @@ func (g *consumerGroup) search(expr string, s *search, now time.Time, e *coordin
 		budget -= s.cost*(len(t.Name)+1) + 1
 		if s.regex.MatchString(t.Name) && s.allowed(t.Name) {
 			s.found = append(s.found, t.Name)
+			s.size += len(t.Name) + 3 // and its length
 		}
 	}
 	s.searched, s.at = s.image.Index, now
 	found := s.found
 	s.image, s.found = nil, nil
 	old := g.resolved[expr]
-	if old != nil && slices.Equal(old.topics, found) {
-		return
+	if s.size > maxResolved || old != nil && slices.Equal(old.topics, found) {
+		return // one that stands for too much stands for what it did
 	}
 	g.write(e, regexRecord{expr, &resolution{topics: found, version: int64(s.searched), at: now.UnixMilli()}})
 	g.checkedIndex = 0 // what is consumed may differ, though no topic does

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/coordinator"
+	"github.com/kbroker/kbroker/metadata"
 )
 
 // refuse makes a decision whose records are too large to be written, and fails unless it is taken back: the groups are
@@ -149,5 +150,51 @@ func TestLongSubscription(t *testing.T) {
 	}
 	if slices.ContainsFunc(l.log, func(r coordinator.Record) bool { return bytes.Contains(r.Key, []byte("m2")) }) {
 		t.Error("the refused member is in the log")
+	}
+}
+
+// TestRegexOfTooMuch: a regular expression that stands for more names than a record can hold writes nothing.
+func TestRegexOfTooMuch(t *testing.T) {
+	l := newConsumerLab(t)
+	l.unchecked = true
+	records := make([]metadata.Record, 0, 3000)
+	for i := range 3000 {
+		name := fmt.Sprint(i, strings.Repeat("x", 200))
+		records = append(records, &metadata.TopicRecord{Name: name, ID: topicID(fmt.Sprint(i))})
+	}
+	l.metadata(records...)
+	for expr, want := range map[string]bool{"1.*": true, ".*": false} {
+		req := beatOf("m"+expr, 0)
+		req.SubscribedTopicRegex, req.RebalanceTimeoutMillis, req.Topics = &expr, 1000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		l.beat(req)
+		l.advance(5 * time.Second)
+		if _, got := l.m.membersOf("g").(*consumerGroup).resolved[expr]; got != want {
+			t.Errorf("%s has been resolved: %v", expr, got)
+		}
+	}
+}
+
+// TestDowngradeOfTooMuch: a group whose classic members have so much to say that no record could hold it stays a group of
+// KIP-848 when the last member of that protocol is missed.
+func TestDowngradeOfTooMuch(t *testing.T) {
+	for size, want := range map[int]string{1000: "classic", 200_000: "consumer"} {
+		l := newConsumerLab(t)
+		l.unchecked = true
+		l.topic("a", 4)
+		l.beat(beatOf("m1", 0, "a"))
+		for range 3 {
+			md := kmsg.NewConsumerMemberMetadata()
+			md.Version, md.Topics, md.UserData = 1, []string{"a"}, make([]byte, size)
+			req := joinOf("", "a")
+			req.SessionTimeoutMillis, req.Protocols[0].Metadata = 600_000, md.AppendTo(nil)
+			l.decide(func(e *coordinator.Effects) {
+				l.m.JoinGroup(l.now, req, Client{ID: "c"}, func(*kmsg.JoinGroupResponse, error) {}, e)
+			})
+			l.advance(time.Millisecond)
+		}
+		l.beat(beatOf("m1", epochLeave))
+		if got := l.m.membersOf("g").kind(); got != want {
+			t.Errorf("members with %d bytes of metadata: a %s group", size, got)
+		}
 	}
 }
