@@ -36,7 +36,7 @@ const (
 )
 
 // assertions are all that are made. T-numbers that are not here are in leftOut.
-var assertions = concat(framing, producing, idempotence, fetching, sessions, offsets, metadata, admin, classic, files)
+var assertions = concat(framing, producing, idempotence, fetching, sessions, offsets, metadata, admin, classic, committed, files)
 
 func concat(lists ...[]assertion) (all []assertion) {
 	for _, l := range lists {
