@@ -27,6 +27,7 @@ import (
 //	clean [map=KEYS]                            clean while something is due
 //	dump                                        segments, batches, records
 //	newest                                      the record with the largest timestamp
+//	retain                                      remove what retention wants gone
 //	aborted FROM TO, producers, sleep D, restart, delete-records OFFSET, truncate OFFSET
 func TestCleaner(t *testing.T) {
 	datadriven.Walk(t, "testdata/clean", func(t *testing.T, path string) {
@@ -95,6 +96,9 @@ func (s *cleanScript) run(t *testing.T, words []string) string {
 		return s.aborted(t, args)
 	case "producers":
 		return s.producers()
+	case "retain":
+		s.must(t, s.l.Retain(time.Now(), s.l.End().Offset))
+		synctest.Wait()
 	case "newest":
 		at, ok, err := s.l.MaxTimestamp()
 		s.must(t, err)
@@ -157,6 +161,10 @@ func (s *cleanScript) configure(t *testing.T, args []string) {
 			ratio, err := strconv.ParseFloat(value, 64)
 			s.must(t, err)
 			s.cfg.MinCleanableDirtyRatio = ratio
+		case "retention.ms":
+			s.cfg.RetentionMs = mustDuration(t, value).Milliseconds()
+		case "retention.bytes":
+			s.cfg.RetentionBytes = mustInt(t, value)
 		case "delete.retention":
 			s.cfg.DeleteRetentionMs = mustDuration(t, value).Milliseconds()
 		case "min.lag":
@@ -224,6 +232,7 @@ func (s *cleanScript) append(t *testing.T, b record.Batch, origin Origin) {
 	s.must(t, s.l.Stage(a))
 	s.must(t, s.l.Flush())
 	s.must(t, a.Err)
+	synctest.Wait() // lets no time pass, as polling would: scripts tell what is newest
 	waitDurable(t, s.l, s.l.End().Offset)
 	s.l.HighWatermarkMoved(s.l.End().Offset)
 }
@@ -265,6 +274,10 @@ func (s *cleanScript) clean(t *testing.T, args []string) string {
 	w := &cleanWorker{c: s.m.cleaner, sieve: record.NewSieve(s.codecs)}
 	var out strings.Builder
 	for range 10 {
+		if s.cfg.Compact { // the cleaner does so too, but does not wait until what was ended is synced
+			s.must(t, s.l.rollIdle(time.Now()))
+			synctest.Wait()
+		}
 		before := s.m.CleanerStats().Passes
 		if !w.cleanDirtiest() {
 			break
