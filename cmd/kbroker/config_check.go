@@ -64,8 +64,8 @@ them.`,
 				if err := o.print(cmd.OutOrStdout(), v, nil, nil); err != nil {
 					return err
 				}
-			} else {
-				v.print(cmd.OutOrStdout())
+			} else if err := v.print(cmd.OutOrStdout()); err != nil {
+				return err
 			}
 			if err != nil {
 				return &exitError{exitConfig, err}
@@ -103,7 +103,8 @@ func judge(settings *config.Settings, err error) *verdict {
 	return v
 }
 
-func (v *verdict) print(w io.Writer) {
+// print writes the reasons of each part in a column of their own.
+func (v *verdict) print(w io.Writer) error {
 	for _, part := range []struct {
 		title string
 		all   []judged
@@ -111,11 +112,16 @@ func (v *verdict) print(w io.Writer) {
 		if len(part.all) > 0 {
 			fmt.Fprintf(w, "%s:\n", part.title)
 		}
+		var rows [][]string
 		for _, j := range part.all {
-			fmt.Fprintf(w, "  %s\n", strings.TrimSpace(j.Name+"  "+j.Why))
+			rows = append(rows, []string{"  " + j.Name, j.Why})
+		}
+		if err := printTable(w, nil, rows); err != nil {
+			return err
 		}
 	}
 	for _, n := range v.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)
 	}
+	return nil
 }

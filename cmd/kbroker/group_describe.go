@@ -222,7 +222,7 @@ func (g *groupDescription) print(w io.Writer) error {
 	if g.Assignor != "" {
 		fmt.Fprintf(w, "assignor     %s\n", g.Assignor)
 	}
-	fmt.Fprintf(w, "coordinator  %d\nlag          %d\n", g.Coordinator, g.Lag)
+	fmt.Fprintf(w, "coordinator  %d\nlag          %s\n", g.Coordinator, g.lag())
 	var members, offsets [][]string
 	for _, m := range g.Members {
 		members = append(members, []string{m.ID, cmp.Or(m.Instance, "-"), m.Client, m.Host, assignment(m.Partitions)})
@@ -241,6 +241,15 @@ func (g *groupDescription) print(w io.Writer) error {
 		err = errors.Join(err, printTable(w, []string{"TOPIC", "PARTITION", "COMMITTED", "START", "END", "LAG", "MEMBER"}, offsets))
 	}
 	return err
+}
+
+// lag is the sum as people read it: a group that has read and committed nothing has a lag nobody knows, and a 0 would
+// say that it is up to date.
+func (g *groupDescription) lag() string {
+	if known := func(o committedOffset) bool { return o.Lag != nil }; len(g.Offsets) > 0 && !slices.ContainsFunc(g.Offsets, known) {
+		return "-"
+	}
+	return strconv.FormatInt(g.Lag, 10)
 }
 
 // assignment is the partitions of a member as TOPIC:0,1.

@@ -80,3 +80,22 @@ var protocols = []struct {
 	{"classic", "cooperative-sticky", false, 10},
 	{"consumer", "uniform", true, 13},
 }
+
+// A sum of lags is told only where at least one of them is known.
+func TestGroupLagOfNothingCommitted(t *testing.T) {
+	three := int64(3)
+	for _, c := range []struct {
+		offsets []committedOffset
+		sum     int64
+		want    string
+	}{
+		{nil, 0, "0"},
+		{[]committedOffset{{Topic: "clicks"}}, 0, "-"},
+		{[]committedOffset{{Topic: "clicks"}, {Topic: "clicks", Partition: 1, Lag: &three}}, 3, "3"},
+	} {
+		g := groupDescription{Offsets: c.offsets, Lag: c.sum}
+		if got := g.lag(); got != c.want {
+			t.Errorf("%d offsets: lag %s, want %s", len(c.offsets), got, c.want)
+		}
+	}
+}

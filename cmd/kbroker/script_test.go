@@ -109,7 +109,7 @@ func judgement(environ []string) string {
 	}
 	var out strings.Builder
 	v := judge(settings, err)
-	v.print(&out)
+	_ = v.print(&out) // it writes to memory
 	for _, e := range v.Errors {
 		fmt.Fprintf(&out, "error: %s\n", e)
 	}
