@@ -210,9 +210,14 @@ func quotaRows(req *kmsg.AlterClientQuotasRequest) []*quotaRow {
 // newQuotaRow puts an entry of the request into the controller's terms. Of a type that is there twice the last counts.
 func newQuotaRow(e *kmsg.AlterClientQuotasRequestEntry) *quotaRow {
 	row := &quotaRow{alteration: controller.QuotaAlteration{Set: map[string]*float64{}}}
+	places := map[string]int{} // of types: a request may have a million
 	for _, x := range e.Entity {
-		same := func(o kmsg.AlterClientQuotasRequestEntryEntity) bool { return o.Type == x.Type }
-		row.entity = append(slices.DeleteFunc(row.entity, same), x)
+		if at, twice := places[x.Type]; twice {
+			row.entity[at] = x
+		} else {
+			places[x.Type] = len(row.entity)
+			row.entity = append(row.entity, x)
+		}
 		part := quotaPart(&row.alteration.Entity, x.Type)
 		if part == nil {
 			row.err = refuse(kerr.InvalidRequest, "there is no entity type %q", x.Type)

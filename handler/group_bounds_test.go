@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -67,5 +68,28 @@ func TestLargeAnswersCount(t *testing.T) {
 			t.Errorf("an answer to %T counts for %d bytes", req, reply.Size())
 		}
 		reply.Wait(nil)
+	}
+}
+
+// TestManyNames: requests of a megabyte of names, each another one, are read in a time that grows with their number and
+// not with its square, and of a name that comes twice the last one counts.
+func TestManyNames(t *testing.T) {
+	const many = 200_000
+	features := kmsg.NewPtrUpdateFeaturesRequest()
+	entry := kmsg.NewAlterClientQuotasRequestEntry()
+	for i := range many + 2 {
+		name := fmt.Sprint(i % many)
+		u := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+		u.Feature, u.MaxVersionLevel = name, int16(i/many)
+		features.FeatureUpdates = append(features.FeatureUpdates, u)
+		entry.Entity = append(entry.Entity, kmsg.AlterClientQuotasRequestEntryEntity{Type: name, Name: new(fmt.Sprint(i))})
+	}
+	updates := featureUpdates(&Context{}, features)
+	if len(updates) != many || updates[0].Name != "2" || updates[many-1].Name != "1" || updates[many-1].Level != 1 {
+		t.Errorf("%d updates, the first of %q, the last of %q", len(updates), updates[0].Name, updates[len(updates)-1].Name)
+	}
+	row := newQuotaRow(&entry)
+	if len(row.entity) != many || row.entity[1].Type != "1" || *row.entity[1].Name != fmt.Sprint(many+1) || row.err == nil {
+		t.Errorf("%d parts of an entity, %q is called %q: %v", len(row.entity), row.entity[1].Type, *row.entity[1].Name, row.err)
 	}
 }

@@ -51,8 +51,12 @@ func (d *Deps) finalize(c *Context, req *kmsg.UpdateFeaturesRequest, updates []c
 // featureUpdates puts a request into the controller's terms. Of a feature that is there twice the last update counts.
 func featureUpdates(c *Context, req *kmsg.UpdateFeaturesRequest) []controller.FeatureUpdate {
 	var updates []controller.FeatureUpdate
-	for _, u := range req.FeatureUpdates {
-		updates = slices.DeleteFunc(updates, func(o controller.FeatureUpdate) bool { return o.Name == u.Feature })
+	seen := map[string]bool{}
+	for _, u := range slices.Backward(req.FeatureUpdates) {
+		if seen[u.Feature] {
+			continue
+		}
+		seen[u.Feature] = true
 		kind := controller.UpgradeType(u.UpgradeType)
 		if c.Version == 0 { // which has a flag instead
 			kind = controller.Upgrade
@@ -62,6 +66,7 @@ func featureUpdates(c *Context, req *kmsg.UpdateFeaturesRequest) []controller.Fe
 		}
 		updates = append(updates, controller.FeatureUpdate{Name: u.Feature, Level: u.MaxVersionLevel, Type: kind})
 	}
+	slices.Reverse(updates)
 	return updates
 }
 
