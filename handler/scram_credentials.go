@@ -96,6 +96,7 @@ func (d *Deps) alterScramCredentials(c *Context, req *kmsg.AlterUserSCRAMCredent
 
 // applyScram asks the controller for what the request came to.
 func (d *Deps) applyScram(c *Context, a *scramAlterations) {
+	a.wanted = slices.DeleteFunc(a.wanted, func(w controller.ScramAlteration) bool { return a.errs[w.User.Name] != nil })
 	if len(a.wanted) == 0 {
 		return
 	}
@@ -123,17 +124,18 @@ func scramUsers(req *kmsg.AlterUserSCRAMCredentialsRequest) (names []string) {
 // scramAlterations is an AlterUserScramCredentials request being checked.
 type scramAlterations struct {
 	image  *metadata.Image
-	names  []string // each user once
-	errs   map[string]error
+	names  []string         // each user once
+	errs   map[string]error // of all names, nil as yet for a user that is altered
 	wanted []controller.ScramAlteration
 }
 
 // refuse records the error of a user, nil for none yet. The first error counts.
 func (a *scramAlterations) refuse(name string, err error) {
-	if !slices.Contains(a.names, name) {
+	earlier, known := a.errs[name]
+	if !known {
 		a.names = append(a.names, name)
 	}
-	if a.errs[name] == nil {
+	if earlier == nil {
 		a.errs[name] = err
 	}
 }
@@ -141,11 +143,11 @@ func (a *scramAlterations) refuse(name string, err error) {
 // want records an alteration, unless something is wrong with it or the user is altered already: then the user is not
 // altered at all (rule 7.10.2). What comes behind a user's first error is not looked at.
 func (a *scramAlterations) want(u metadata.ScramUser, credential *metadata.ScramCredential, err error) {
-	if a.errs[u.Name] != nil {
+	earlier, known := a.errs[u.Name]
+	if earlier != nil {
 		return
 	}
-	if slices.ContainsFunc(a.wanted, func(w controller.ScramAlteration) bool { return w.User.Name == u.Name }) {
-		a.wanted = slices.DeleteFunc(a.wanted, func(w controller.ScramAlteration) bool { return w.User.Name == u.Name })
+	if known {
 		err = refuse(kerr.DuplicateResource, "the request alters user %q more than once", u.Name)
 	}
 	if a.refuse(u.Name, err); err == nil {
