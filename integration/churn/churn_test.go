@@ -27,6 +27,8 @@ const (
 	// heartbeats come from beside its commits and may be late by as much again before the session ends.
 	silence  = sessionTimeout / 2
 	patience = 2 * time.Minute
+	// maxLeaving is how many leave at once; fewer if chance picks a seat twice.
+	maxLeaving = 5
 )
 
 // mode says which protocol a new member speaks, by how much of the churn is over (0 to 1).
@@ -42,16 +44,14 @@ var modes = []mode{
 	{"migration", migrating, []string{"classic", "consumer", "classic"}},
 }
 
-// migrating moves the group to the new protocol in the first half and back in the second, never all of one kind between.
+// migrating moves most of the group to the new protocol, and then back; there are always newcomers of both.
 func migrating(r *rand.Rand, over float64) string {
-	switch newer := r.IntN(4) > 0; {
-	case over == 0 || over == 1:
-		return "classic"
-	case newer == (over < 0.5):
+	const turn = 0.6
+	likely := r.IntN(4) > 0
+	if over > 0 && over < 1 && likely == (over < turn) {
 		return "consumer"
-	default:
-		return "classic"
 	}
+	return "classic"
 }
 
 // TestChurn is described in README.md.
@@ -89,6 +89,7 @@ type churn struct {
 	places           []*place
 	joined           int
 	speaking         map[string]int // how many joined, by protocol
+	mixed            int            // the most members that had partitions beside as many of the other protocol
 	kills, leaves    int
 	lastKill         time.Time
 
@@ -129,6 +130,7 @@ func (c *churn) run(programs []library) {
 	for start = time.Now(); time.Since(start) < duration; {
 		time.Sleep(time.Second + time.Duration(c.rand.Int64N(int64(time.Second))))
 		over := min(time.Since(start).Seconds()/duration.Seconds(), 0.99)
+		c.mix()
 		c.fill(max(over, 0.01))
 		c.depart()
 	}
@@ -167,11 +169,11 @@ func (c *churn) fill(over float64) {
 	}
 }
 
-// depart lets three members leave, or kills a process.
+// depart lets some members leave, or kills a process.
 func (c *churn) depart() {
 	if (c.kills+c.leaves)%2 == 0 {
 		c.leaves++
-		for range 3 {
+		for range maxLeaving {
 			p := c.places[c.rand.IntN(len(c.places))]
 			if p.process != nil {
 				c.leave(p, c.rand.IntN(len(p.seats)))
@@ -209,6 +211,21 @@ func (c *churn) settle() {
 		}
 	}
 	c.fill(1)
+}
+
+// mix counts those at work by their protocols.
+func (c *churn) mix() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	working := map[string]int{}
+	for _, p := range c.places {
+		for _, s := range p.seats {
+			if len(c.history.open[s.member]) > 0 {
+				working[s.protocol]++
+			}
+		}
+	}
+	c.mixed = max(c.mixed, min(working["classic"], working["consumer"]))
 }
 
 // leaveAll ends the input of all processes, upon which their members leave.
@@ -286,6 +303,9 @@ func (c *churn) judge(ends []int64, types []string) {
 	if n < len(c.types) || types[len(types)-1] != c.types[len(c.types)-1] {
 		c.t.Errorf("the group was of types %v, want %v", types, c.types)
 	}
+	if len(c.types) > 1 && c.mixed == 0 {
+		c.t.Error("members of both protocols never had partitions at once")
+	}
 	if left, killed := c.history.count["left"], c.history.count["killed"]; left+killed != c.joined {
 		c.t.Errorf("%d members joined, %d were killed and %d left", c.joined, killed, left)
 	}
@@ -303,6 +323,9 @@ func (c *churn) report(ends []int64, settled time.Duration) {
 	c.t.Logf("%d members joined (%d at first, all at work after %v; by protocol %v), %d left, %d were killed in %d processes", c.joined, members(c.places),
 		settled.Round(time.Millisecond), c.speaking, h.count["left"], h.count["killed"], c.kills)
 	c.t.Logf("%d assignments of a partition, %d of them counted only up to their last commit; %d commits accepted, %d refused", len(h.spans), h.excused, len(h.commits), h.count["refused"])
+	if c.mixed > 0 {
+		c.t.Logf("at the height %d members of each protocol had partitions", c.mixed)
+	}
 	for reason, n := range h.refusals {
 		c.t.Logf("refused %d times: %.200s", n, reason)
 	}
