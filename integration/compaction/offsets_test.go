@@ -102,7 +102,7 @@ func startOffsetsTest(t *testing.T) *offsetsTest {
 		for range 2 {
 			ctx := t.Context()
 			if group == "kip-848" {
-				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint // franz-go's own switch
+				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //lint:ignore SA1029 franz-go looks for a plain string
 			}
 			o.members[group] = append(o.members[group], o.connect(kgo.WithContext(ctx), kgo.ConsumerGroup(group), kgo.ConsumeTopics("t"),
 				kgo.DisableAutoCommit(), kgo.SessionTimeout(time.Minute), kgo.Dialer(o.wire.dial), kgo.RequestRetries(1), kgo.RetryTimeout(time.Second)))
