@@ -56,7 +56,7 @@ func (s *shard[M]) load() error {
 		return err
 	}
 	if records > 0 {
-		s.r.o.Logger.Info("a coordinator's partition is loaded", "partition", s.partition.String(), "epoch", s.epoch, "records", records, "end", end.Offset, "took", time.Since(began))
+		s.r.o.Logger.Info("a coordinator's partition is loaded", "partition", s.partition.String(), "epoch", s.epoch, "records", records, "end", end.Offset, "took", time.Since(began).String())
 	}
 	s.mu.Lock()
 	if s.phase == loading {
