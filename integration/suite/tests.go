@@ -31,7 +31,7 @@ func packages(r *report, want bool) []string {
 
 // Time limits for one package: far above what it takes, so that a hang costs the run and not the machine.
 const (
-	unitTimeout        = "10m"
+	unitTimeout        = "20m"
 	integrationTimeout = "30m"
 )
 
