@@ -274,8 +274,10 @@ func (s *cleanScript) clean(t *testing.T, args []string) string {
 	w := &cleanWorker{c: s.m.cleaner, sieve: record.NewSieve(s.codecs)}
 	var out strings.Builder
 	for range 10 {
-		if s.cfg.Compact { // the cleaner does so too, but does not wait until what was ended is synced
+		if s.cfg.Compact { // the cleaner does so too, but does not wait until what was ended is synced and checkpointed
 			s.must(t, s.l.rollIdle(time.Now()))
+			synctest.Wait()
+			s.m.Checkpoint()
 			synctest.Wait()
 		}
 		before := s.m.CleanerStats().Passes

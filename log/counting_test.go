@@ -120,10 +120,11 @@ func TestGroupCommit(t *testing.T) {
 	if n := groupCommit(t, true, 64, 16, 50); n.syncs*8 >= n.acks || n.underLock != 0 {
 		t.Errorf("64 writers on 16 partitions of an own mount: %+v, more than 1 sync per 8 acknowledgements", n)
 	}
-	// Without a mount of its own each file needs its sync, which the four writers of a partition share at best.
+	// Without a mount of its own each file needs its sync, which the four writers of a partition share at best. How many
+	// of them a round finds is the scheduler's business, but no file is synced twice in a round.
 	n := groupCommit(t, false, 64, 16, 50)
-	if n.syncs*3 > n.acks || n.underLock != 0 {
-		t.Errorf("64 writers on 16 partitions: %+v, more than 1 sync per 3 acknowledgements", n)
+	if n.syncs*2 > n.acks || n.syncs > 16*n.rounds || n.underLock != 0 {
+		t.Errorf("64 writers on 16 partitions: %+v, more than 1 sync per 2 acknowledgements, or per file and round", n)
 	}
 	t.Logf("64 writers on 16 partitions, file by file: %d syncs in %d rounds for %d acknowledgements", n.syncs, n.rounds, n.acks)
 }

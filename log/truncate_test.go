@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,12 +73,21 @@ func TestTruncateOnFullDisk(t *testing.T) {
 func TestTruncateStops(t *testing.T) {
 	cfg := smallSegments()
 	disk := simfs.New()
+	disk.SetCapacity(16 << 20)
 	m := openManager(t, disk, cfg, "/data")
 	l := createLog(t, m, "t", 0, cfg)
 	for range 50 {
 		mustAppend(t, l, makeBatch(batchSpec{n: 2, value: 300, timestamp: 1}), 0)
 	}
 	waitDurable(t, l, 100)
+	// Nothing is left, so that the keeper finds no room either and the directory stays full.
+	filler, err := disk.OpenFile("/filler", os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filler.WriteAt(make([]byte, 16<<20), 0); !isNoSpace(err) {
+		t.Fatal(err)
+	}
 	disk.Inject(simfs.Rule{Ops: simfs.OpOpen, Pattern: "/data/t-0/*.log", Err: syscall.ENOSPC})
 	done := make(chan error)
 	go func() { done <- l.TruncateFullyAndStartAt(500) }()
@@ -87,6 +97,9 @@ func TestTruncateStops(t *testing.T) {
 		t.Fatal(err, closed)
 	}
 	disk.ClearRules()
+	if err := errors.Join(filler.Close(), disk.Remove("/filler")); err != nil {
+		t.Fatal(err)
+	}
 	m = openManager(t, disk.Kill(), cfg, "/data")
 	defer m.Close(1)
 	if l := m.Get(l.TopicPartition()); l.Loss() != nil || l.End().Offset > 100 && l.End().Offset != 500 {

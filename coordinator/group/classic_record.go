@@ -97,6 +97,9 @@ func (m *Machine) readClassic(id string, value []byte) (*classicGroup, error) {
 	}
 	for i := range v.Members {
 		m := readMember(&v.Members[i], *g.protocol)
+		if m.id == "" { // it stands for no member everywhere
+			return nil, fmt.Errorf("group %q: its metadata record has a member without an id", id)
+		}
 		if g.byID[m.id] != nil || m.instanceID != nil && g.static[*m.instanceID] != nil {
 			return nil, fmt.Errorf("group %q: its metadata record has the member %q twice", id, m.id)
 		}
