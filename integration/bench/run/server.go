@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -180,12 +181,16 @@ func pin(pid, core int) error {
 	return nil
 }
 
-// diskMB is what lies below dir, in MB. Files may vanish while it looks.
+// diskMB is what lies below dir, in MB, without committed offsets, which stay until they are compacted. Files may vanish
+// while it looks.
 func diskMB(dir string) float64 {
 	var blocks int64
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // vanished
+		}
+		if e.IsDir() && strings.HasPrefix(e.Name(), "__consumer_offsets-") {
+			return fs.SkipDir
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
 			blocks += info.Sys().(*syscall.Stat_t).Blocks
