@@ -34,7 +34,7 @@ func startPair(t *testing.T) (kafka, kbroker *side) {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
-	return newSide(t, "Kafka", k.Bootstrap(), k.DataDir()), newSide(t, "kbroker", node.Bootstrap(), node.DataDir())
+	return newSide(t, "Kafka", k.Bootstrap(), k.DataDir(), false), newSide(t, "kbroker", node.Bootstrap(), node.DataDir(), true)
 }
 
 // TestLeavesWhatKafkaLeaves writes the same batches to Kafka and to kbroker in phases, with a pass of both cleaners after

@@ -26,6 +26,7 @@ type side struct {
 	name      string
 	bootstrap string
 	dir       string // data directory
+	durable   bool   // the cleaner touches what is durable only: one pass cleans everything once it is
 	codecs    *record.Codecs
 	client    *kgo.Client
 	admin     *kadm.Client
@@ -33,14 +34,14 @@ type side struct {
 	topics    map[string]kadm.TopicID
 }
 
-func newSide(t *testing.T, name, bootstrap, dir string) *side {
+func newSide(t *testing.T, name, bootstrap, dir string, durable bool) *side {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	s := &side{t: t, name: name, bootstrap: bootstrap, dir: dir, codecs: record.NewCodecs(), client: client, admin: kadm.NewClient(client), topics: map[string]kadm.TopicID{}}
+	s := &side{t: t, name: name, bootstrap: bootstrap, dir: dir, durable: durable, codecs: record.NewCodecs(), client: client, admin: kadm.NewClient(client), topics: map[string]kadm.TopicID{}}
 	for i := range s.producers {
 		req := kmsg.NewPtrInitProducerIDRequest()
 		req.ProducerID, req.ProducerEpoch = -1, -1
@@ -102,7 +103,6 @@ func (s *side) produce(topic string, b batch) int64 {
 // base offsets of the active segments.
 func (s *side) clean() map[string]int64 {
 	s.t.Helper()
-	s.hold("0")
 	active := map[string]int64{}
 	for _, topic := range topics {
 		files := s.segments(topic.name)
@@ -110,23 +110,33 @@ func (s *side) clean() map[string]int64 {
 		s.must(err)
 		active[topic.name] = base
 	}
+	if s.durable {
+		s.awaitCheckpoint("is durable", log.RecoveryPointCheckpoint, active)
+	}
+	s.hold("0")
+	s.awaitCheckpoint("is clean", log.CleanerCheckpoint, active)
+	s.hold(held)
+	return active
+}
+
+// awaitCheckpoint waits until a checkpoint of the directory has reached an offset in every topic.
+func (s *side) awaitCheckpoint(what, file string, want map[string]int64) {
+	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		clean, err := log.ReadCheckpoint(vfs.OS(), s.dir, log.CleanerCheckpoint)
+		offsets, err := log.ReadCheckpoint(vfs.OS(), s.dir, file)
 		var missing []string
 		for _, topic := range topics {
-			if at := clean[log.TopicPartition{Topic: topic.name}]; at != active[topic.name] {
-				missing = append(missing, fmt.Sprintf("%s is clean below %d of %d", topic.name, at, active[topic.name]))
+			if at := offsets[log.TopicPartition{Topic: topic.name}]; at < want[topic.name] {
+				missing = append(missing, fmt.Sprintf("%s %s below %d of %d", topic.name, what, at, want[topic.name]))
 			}
 		}
 		if len(missing) == 0 {
-			break
+			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%s does not clean: %v, %v", s.name, missing, err)
+			s.t.Fatalf("%s does not come on: %v, %v", s.name, missing, err)
 		}
 	}
-	s.hold(held)
-	return active
 }
 
 // hold sets the lag of all topics.

@@ -64,7 +64,7 @@ func (k *kafka) check(t *testing.T, data string, w *workload) {
 	if len(logs) < 4*len(topics)*partitions {
 		t.Errorf("only %d segments: too few to show anything", len(logs))
 	}
-	records := k.records(t, k.dump(t, "--deep-iteration", "--print-data-log", "--files", strings.Join(logs, ",")))
+	records := k.records(t, k.dump(t, logs, "--deep-iteration", "--print-data-log"))
 	found := 0
 	for place, value := range w.acked {
 		if records[place] != value {
@@ -73,14 +73,14 @@ func (k *kafka) check(t *testing.T, data string, w *workload) {
 		found++
 	}
 	indexes := slices.Concat(w.files(t, data, "*.index"), w.files(t, data, "*.timeindex"))
-	entries := strings.Count(k.dump(t, "--files", strings.Join(indexes, ",")), " offset: ")
-	checked := k.dump(t, "--index-sanity-check", "--files", strings.Join(indexes, ","))
+	entries := strings.Count(k.dump(t, indexes), " offset: ")
+	checked := k.dump(t, indexes, "--index-sanity-check")
 	sane := strings.Count(checked, " passed sanity check.\n") + strings.Count(checked, " is empty.\n")
 	if sane != len(indexes) {
 		t.Errorf("%d of %d indexes passed the sanity check", sane, len(indexes))
 	}
 	snapshots := w.files(t, data, "*.snapshot")
-	producers := strings.Count(k.dump(t, "--files", strings.Join(snapshots, ",")), "producerId: ")
+	producers := strings.Count(k.dump(t, snapshots), "producerId: ")
 	if producers == 0 || entries == 0 {
 		t.Errorf("%d producers in snapshots and %d index entries: too few to show anything", producers, entries)
 	}
@@ -94,8 +94,22 @@ func (k *kafka) check(t *testing.T, data string, w *workload) {
 var expected = regexp.MustCompile(`^(Dumping |Log starting offset: \d+$|baseOffset: .* isvalid: true$|\| offset: \d+ |offset: \d+ position: \d+ ?$|` +
 	`timestamp: \d+ offset: \d+ ?$|producerId: \d+ |.* passed sanity check\.$|.* is empty\.$)`)
 
-// dump runs DumpLogSegments and returns what it prints.
-func (k *kafka) dump(t *testing.T, args ...string) string {
+// filesPerRun keeps the list of files well below the 128 KiB that Linux takes in one argument: a quick machine writes
+// more than a thousand segments before the kill.
+const filesPerRun = 250
+
+// dump runs DumpLogSegments on files and returns what it prints.
+func (k *kafka) dump(t *testing.T, files []string, args ...string) string {
+	t.Helper()
+	var out strings.Builder
+	for some := range slices.Chunk(files, filesPerRun) {
+		out.WriteString(k.dumpSome(t, append(slices.Clone(args), "--files", strings.Join(some, ","))))
+	}
+	return out.String()
+}
+
+// dumpSome is one run of the tool.
+func (k *kafka) dumpSome(t *testing.T, args []string) string {
 	t.Helper()
 	cmd := k.jars.Command(t.Context(), "org.apache.kafka.tools.DumpLogSegments", args...)
 	var stderr bytes.Buffer
