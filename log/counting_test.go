@@ -61,9 +61,9 @@ type commitCount struct {
 	underLock           int64
 }
 
-// groupCommit has writers append one batch each and wait until it is durable, again and again. Every sync takes a
-// millisecond of the bubble's time, and nothing else takes any.
-func groupCommit(t *testing.T, ownMount bool, writers, partitions, each int) (n commitCount) {
+// groupCommit has writers append batches, with so many outstanding, and wait until they are durable, again and again.
+// Every sync takes a millisecond of the bubble's time, and nothing else takes any.
+func groupCommit(t *testing.T, ownMount bool, writers, outstanding, partitions, each int) (n commitCount) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := simfs.New()
 		disk.SetOwnMount("/data", ownMount)
@@ -94,8 +94,16 @@ func groupCommit(t *testing.T, ownMount bool, writers, partitions, each int) (n 
 		for w := range writers {
 			wg.Go(func() {
 				l := logs[w%partitions]
+				var sent []int64
 				for range each {
-					l.await(mustAppend(t, l.Log, makeBatch(batchSpec{n: 1, value: 10, timestamp: 1}), 0).LastOffset)
+					sent = append(sent, mustAppend(t, l.Log, makeBatch(batchSpec{n: 1, value: 10, timestamp: 1}), 0).LastOffset)
+					if len(sent) == outstanding {
+						l.await(sent[0])
+						sent = sent[1:]
+					}
+				}
+				if len(sent) > 0 {
+					l.await(sent[len(sent)-1])
 				}
 			})
 		}
@@ -114,15 +122,22 @@ func groupCommit(t *testing.T, ownMount bool, writers, partitions, each int) (n 
 // TestGroupCommit counts at the vfs seam how many syncs the acknowledgements of concurrent writers need, and that none
 // of them happens under a lock of a log.
 func TestGroupCommit(t *testing.T) {
-	if n := groupCommit(t, false, 1, 1, 100); n.rounds != 100 || n.syncs != 100 || n.underLock != 0 {
+	if n := groupCommit(t, false, 1, 1, 1, 100); n.rounds != 100 || n.syncs != 100 || n.underLock != 0 {
 		t.Errorf("one writer, 100 acknowledgements: %+v", n)
 	}
-	if n := groupCommit(t, true, 64, 16, 50); n.syncs*8 >= n.acks || n.underLock != 0 {
+	if n := groupCommit(t, true, 64, 1, 16, 50); n.syncs*8 >= n.acks || n.underLock != 0 {
 		t.Errorf("64 writers on 16 partitions of an own mount: %+v, more than 1 sync per 8 acknowledgements", n)
 	}
-	// Without a mount of its own each file needs its sync, which the four writers of a partition share at best. How many
-	// of them a round finds is the scheduler's business, but no file is synced twice in a round.
-	n := groupCommit(t, false, 64, 16, 50)
+	// Producers have five requests on their way (max.in.flight.requests.per.connection).
+	n := groupCommit(t, false, 64, 5, 16, 200)
+	if n.syncs*8 >= n.acks || n.underLock != 0 {
+		t.Errorf("64 writers with 5 requests each on 16 partitions: %+v, more than 1 sync per 8 acknowledgements", n)
+	}
+	t.Logf("64 writers with 5 requests each on 16 partitions, file by file: %d syncs in %d rounds for %d acknowledgements", n.syncs, n.rounds, n.acks)
+	// Without a mount of its own each file needs its sync, which the four writers of a partition share at best when each
+	// waits for its answer. How many of them a round finds is the scheduler's business, but no file is synced twice in a
+	// round.
+	n = groupCommit(t, false, 64, 1, 16, 50)
 	if n.syncs*2 > n.acks || n.syncs > 16*n.rounds || n.underLock != 0 {
 		t.Errorf("64 writers on 16 partitions: %+v, more than 1 sync per 2 acknowledgements, or per file and round", n)
 	}
