@@ -288,7 +288,7 @@ func TestT109DescribeConfigs(t *testing.T) {
 		t.Errorf("the synonyms are %s, want %s", got, want)
 	}
 	all := cl.describeRow(4, 4, "1").Configs
-	if all[len(all)-1].Name != "kbroker.http.listeners" || len(all) != 343 {
+	if all[len(all)-1].Name != "kbroker.http.listeners" || len(all) != 344 {
 		t.Errorf("the broker has %d settings, the last is %s", len(all), all[len(all)-1].Name)
 	}
 	for _, e := range all {

@@ -66,14 +66,14 @@ func newDataNodeOn(t testing.TB, fsys vfs.FS, dir string, durability log.Durabil
 // coordinate gives the node a group coordinator.
 func (n *dataNode) coordinate() {
 	n.groups = group.Config{
-		MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,
+		MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, MaxBytes: 1 << 30, OffsetMetadataMaxBytes: 4096,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetsRetentionCheck: 10 * time.Minute,
 	}
-	image := n.deps.Metadata.Load
+	image, memory := n.deps.Metadata.Load, group.NewMemory(nil)
 	machines := coordinator.NewRuntime(coordinator.Options[*group.Machine]{
 		Topic: group.OffsetsTopic, Self: 1, Codecs: n.deps.Codecs, Logger: n.deps.Logger,
 		New: func(int32) *group.Machine {
-			return group.NewMachine(func() *group.Config { return &n.groups }, image)
+			return group.NewMachine(func() *group.Config { return &n.groups }, image, memory)
 		},
 		Lookup:      func(p int32) *replica.Partition { return n.replicas.LookupName(group.OffsetsTopic, p) },
 		Compression: func() record.Compression { return record.Compression{} },

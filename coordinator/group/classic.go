@@ -83,7 +83,9 @@ func (m *Machine) membersOf(id string) membership {
 
 // newClassicGroup returns an empty group.
 func (m *Machine) newClassicGroup(id string, now time.Time) *classicGroup {
-	return &classicGroup{machine: m, id: id, since: now, roster: newRoster()}
+	g := &classicGroup{machine: m, id: id, since: now, roster: newRoster()}
+	g.charge(groupOverhead + 2*len(id))
+	return g
 }
 
 // enter changes the status.
@@ -94,6 +96,12 @@ func (g *classicGroup) enter(s classicState, now time.Time) {
 func (g *classicGroup) kind() string         { return "classic" }
 func (g *classicGroup) protocolType() string { return g.typ }
 func (g *classicGroup) state() string        { return g.status.String() }
+
+// countTo implements membership.
+func (g *classicGroup) countTo(m *Memory) {
+	g.account.countTo(m)
+	g.pending.countTo(m)
+}
 
 // empty implements membership. An id that was given out does not count: who comes with it will be told to begin again.
 func (g *classicGroup) empty() (since time.Time, ok bool) {

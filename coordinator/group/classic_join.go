@@ -19,9 +19,6 @@ const (
 	// maxMemberBytes bounds the members of one group in memory: some 20,000 consumers that offer three protocols for ten
 	// topics each. Its record could not be written much earlier, unless max.message.bytes of __consumer_offsets is raised.
 	maxMemberBytes = 64 << 20
-	// memberOverhead and protocolOverhead are what a member and each of its protocols cost beside their strings and bytes.
-	memberOverhead   = 512
-	protocolOverhead = 96
 	// newMemberTimeout is how long a new member may wait in a rebalance: it cannot send heartbeats yet, and a client that
 	// gave up and asked again would leave its predecessor behind (rule 8.3.6).
 	newMemberTimeout = 5 * time.Minute
@@ -56,6 +53,10 @@ func (m *Machine) JoinGroup(now time.Time, req *kmsg.JoinGroupRequest, from Clie
 		j.refuse(req.MemberID, kerr.UnknownMemberID)
 		return
 	}
+	if err := m.admitJoin(j); err != nil {
+		j.refuse(req.MemberID, err)
+		return
+	}
 	if h, ok := m.membersOf(req.Group).(classicHost); ok {
 		if _, empty := h.empty(); !empty {
 			m.reversible(req.Group, now, e, func() { h.joinClassic(j) })
@@ -78,7 +79,7 @@ func (m *Machine) classicFor(id string, now time.Time, e *coordinator.Effects) (
 		g = &Group{ID: id}
 		m.groups[id] = g
 		classic := m.newClassicGroup(id, now)
-		g.members = classic
+		g.seat(classic, m)
 		classic.recordEmpty(e)
 		return classic, nil
 	}
@@ -93,7 +94,7 @@ func (m *Machine) classicFor(id string, now time.Time, e *coordinator.Effects) (
 		members.tombstones(e)
 	}
 	classic := m.newClassicGroup(id, now)
-	g.members = classic
+	g.seat(classic, m)
 	return classic, nil
 }
 

@@ -58,7 +58,7 @@ const labGroup = "g"
 func newLab() *lab {
 	l := &lab{
 		now: time.UnixMilli(1_700_000_000_000), actors: map[string]*actor{},
-		config: Config{MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1 << 30},
+		config: Config{MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1 << 30, MaxBytes: 1 << 40},
 	}
 	l.load()
 	return l
@@ -66,7 +66,7 @@ func newLab() *lab {
 
 // load makes a machine of what the log holds, as after a crash.
 func (l *lab) load() {
-	l.m = NewMachine(func() *Config { return &l.config }, new(metadata.Cell).Load)
+	l.m = NewMachine(func() *Config { return &l.config }, new(metadata.Cell).Load, NewMemory(nil))
 	l.m.entropy = &l.ids
 	for i := range l.log {
 		l.replay(i)

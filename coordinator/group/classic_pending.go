@@ -15,9 +15,9 @@ const maxPendingBytes = 4 << 20
 // pendingIDs are the member ids that were given out with MEMBER_ID_REQUIRED (KIP-394). A rebalance waits for each until
 // its session timeout is over (rule 8.3.4). The zero value is empty.
 type pendingIDs struct {
-	byID  map[string]*pendingID
-	order list.List // of *pendingID, oldest first
-	bytes int       // what they cost in memory
+	byID    map[string]*pendingID
+	order   list.List // of *pendingID, oldest first
+	account           // what they take
 }
 
 type pendingID struct {
@@ -39,7 +39,7 @@ func (p *pendingIDs) add(ts *timers, id string, until time.Time, gone func(id st
 		p.byID = map[string]*pendingID{}
 	}
 	n := &pendingID{id: id}
-	for p.bytes += n.size(); p.bytes > maxPendingBytes && p.len() > 0; {
+	for p.charge(n.size()); p.bytes > maxPendingBytes && p.len() > 0; {
 		p.drop(ts, p.order.Front().Value.(*pendingID).id)
 	}
 	n.place = p.order.PushBack(n)
@@ -55,7 +55,7 @@ func (p *pendingIDs) drop(ts *timers, id string) bool {
 	}
 	ts.cancel(&n.session)
 	p.order.Remove(n.place)
-	p.bytes -= n.size()
+	p.charge(-n.size())
 	delete(p.byID, id)
 	return true
 }
@@ -65,5 +65,6 @@ func (p *pendingIDs) clear(ts *timers) {
 	for _, n := range p.byID {
 		ts.cancel(&n.session)
 	}
-	*p = pendingIDs{}
+	p.charge(-p.bytes)
+	*p = pendingIDs{account: p.account}
 }

@@ -58,7 +58,7 @@ func (m *Machine) replayGroupMetadata(id string, value []byte, loading bool) err
 		if g != nil {
 			if classic, ok := g.members.(*classicGroup); ok {
 				classic.stopTimers()
-				g.members = nil
+				g.seat(nil, m)
 			}
 		}
 		return nil
@@ -74,7 +74,7 @@ func (m *Machine) replayGroupMetadata(id string, value []byte, loading bool) err
 		g = &Group{ID: id}
 		m.groups[id] = g
 	}
-	g.members = members
+	g.seat(members, m)
 	return nil
 }
 

@@ -95,7 +95,7 @@ type roster struct {
 	last      *classicMember
 	supported map[string]int // protocol name: how many members offer it
 	joining   int            // members with a parked join
-	bytes     int            // sum of their sizes
+	account                  // what the group and its members take
 }
 
 func newRoster() roster {
@@ -153,15 +153,15 @@ func (r *roster) drop(m *classicMember) {
 // rename gives a member another id, in its place.
 func (r *roster) rename(m *classicMember, id string) {
 	delete(r.byID, m.id)
-	r.bytes -= m.size()
+	r.charge(-m.size())
 	m.id = id
-	r.bytes += m.size()
+	r.charge(m.size())
 	r.byID[id] = m
 }
 
 // count takes a member's protocols and size into the sums, or out of them.
 func (r *roster) count(m *classicMember, sign int) {
-	r.bytes += sign * m.size()
+	r.charge(sign * m.size())
 	for _, p := range m.protocols {
 		if r.supported[p.name] += sign; r.supported[p.name] == 0 {
 			delete(r.supported, p.name)
@@ -171,7 +171,7 @@ func (r *roster) count(m *classicMember, sign int) {
 
 // assign gives a member its assignment.
 func (r *roster) assign(m *classicMember, assignment []byte) {
-	r.bytes += len(assignment) - len(m.assignment)
+	r.charge(len(assignment) - len(m.assignment))
 	m.assignment = assignment
 }
 

@@ -51,6 +51,11 @@ func (g *classicGroup) syncGroup(s *classicSync) {
 	case g.status == classicStable:
 		s.e.Answer(s.reply.with(g.synced(m)))
 	case m.id == g.leader:
+		if err := g.admitAssignment(s.req); err != nil {
+			s.refuse(err)
+			g.rebalance(s.now, s.e) // the others wait for what does not come
+			return
+		}
 		g.await(m, s)
 		g.distribute(s)
 	default:

@@ -222,11 +222,10 @@ func (w *walk) checkDurable(g *classicGroup) error {
 
 // verify says which of the group's own rules it breaks, if any.
 func (g *classicGroup) verify() error {
-	joining, owing, size, supported := 0, 0, 0, map[string]int{}
+	joining, owing, supported := 0, 0, map[string]int{}
 	n := 0
 	for m := range g.all {
 		n++
-		size += m.size()
 		for _, p := range m.protocols {
 			supported[p.name]++
 		}
@@ -256,9 +255,10 @@ func (g *classicGroup) verify() error {
 			return fmt.Errorf("%s is offered by %d members, counted are %d", name, count, g.supported[name])
 		}
 	}
+	size, told := recount(g), g.bytes+g.pending.bytes
 	switch {
-	case n != g.len() || joining != g.joining || owing != g.unsynced || size != g.bytes || len(supported) != len(g.supported):
-		return fmt.Errorf("counted %d members, %d joining, %d owing a sync, %d bytes; it says %d, %d, %d, %d", n, joining, owing, size, g.len(), g.joining, g.unsynced, g.bytes)
+	case n != g.len() || joining != g.joining || owing != g.unsynced || size != told || len(supported) != len(g.supported):
+		return fmt.Errorf("counted %d members, %d joining, %d owing a sync, %d bytes; it says %d, %d, %d, %d", n, joining, owing, size, g.len(), g.joining, g.unsynced, told)
 	case (g.leader != "") != (n > 0) || n > 0 && g.byID[g.leader] == nil:
 		return fmt.Errorf("%q leads %d members", g.leader, n)
 	case g.status == classicEmpty && n > 0, g.status >= classicCompleting && n == 0:

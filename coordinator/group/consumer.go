@@ -63,6 +63,7 @@ type consumerGroup struct {
 	regexes  map[string]*search
 	// checkedIndex is the metadata index at which the topics were last looked at.
 	checkedIndex uint64
+	account      // what the group takes
 	// undo is how to take back, last change first, what has been decided since undoable was set.
 	undo     []consumerRecord
 	undoable bool
@@ -71,12 +72,14 @@ type consumerGroup struct {
 var _ classicHost = (*consumerGroup)(nil)
 
 func (m *Machine) newConsumerGroup(id string) *consumerGroup {
-	return &consumerGroup{
+	g := &consumerGroup{
 		machine: m, id: id, epoch: firstEpoch, targetEpoch: firstEpoch,
 		members: map[string]*consumerMember{}, instances: map[string]string{}, names: map[string]int{},
 		offered: map[string]int{}, patterns: map[string]int{}, resolved: map[string]*resolution{}, owners: map[assignor.Partition]string{},
 		sessions: map[string]*consumerSession{}, regexes: map[string]*search{},
 	}
+	g.charge(groupOverhead + 2*len(id))
+	return g
 }
 
 // write applies a record and wants it written.
@@ -206,6 +209,7 @@ func (r targetEpochRecord) apply(g *consumerGroup) {
 }
 
 func (r regexRecord) apply(g *consumerGroup) {
+	g.charge(r.resolution.size() - g.resolved[r.regex].size())
 	if r.resolution == nil {
 		delete(g.resolved, r.regex)
 		return
@@ -217,6 +221,7 @@ func (r memberRecord) apply(g *consumerGroup) {
 	m := g.members[r.id]
 	if m != nil && m.memberInfo != nil {
 		g.count(m.memberInfo, -1)
+		g.charge(-m.memberInfo.size())
 		if in := m.instance; in != nil && g.instances[*in] == m.id {
 			delete(g.instances, *in)
 		}
@@ -229,6 +234,7 @@ func (r memberRecord) apply(g *consumerGroup) {
 	m = g.stub(r.id)
 	m.memberInfo = r.info
 	g.count(m.memberInfo, 1)
+	g.charge(m.memberInfo.size())
 	if m.instance != nil {
 		g.instances[*m.instance] = m.id
 	}
@@ -264,6 +270,7 @@ func (g *consumerGroup) stub(id string) *consumerMember {
 	if m == nil {
 		m = &consumerMember{id: id, memberCurrent: &memberCurrent{}}
 		g.members[id] = m
+		g.charge(memberSize(id))
 	}
 	return m
 }
@@ -273,16 +280,19 @@ func (g *consumerGroup) forget(id string) {
 	m := g.members[id]
 	if m != nil && m.memberInfo == nil && !m.hasTarget && m.bare() {
 		delete(g.members, id)
+		g.charge(-memberSize(id))
 	}
 }
 
 func (r targetRecord) apply(g *consumerGroup) {
 	if !r.gone {
 		m := g.stub(r.id)
+		g.charge(sizeOfTarget(r.set) - sizeOfTarget(m.target))
 		m.target, m.hasTarget = r.set, true
 		return
 	}
 	if m := g.members[r.id]; m != nil {
+		g.charge(-sizeOfTarget(m.target))
 		m.target, m.hasTarget = nil, false
 		g.forget(r.id)
 	}
@@ -296,6 +306,7 @@ func (r currentRecord) apply(g *consumerGroup) {
 				delete(g.owners, p)
 			}
 		})
+		g.charge(-m.memberCurrent.size())
 		m.memberCurrent = &memberCurrent{}
 	}
 	if r.current == nil {
@@ -304,6 +315,7 @@ func (r currentRecord) apply(g *consumerGroup) {
 	}
 	m = g.stub(r.id)
 	m.memberCurrent = r.current
+	g.charge(r.current.size())
 	m.forEachOwned(func(p assignor.Partition) { g.owners[p] = m.id })
 }
 
@@ -321,7 +333,7 @@ func (m *Machine) replayConsumer(_ *kbin.Reader, replayed *coordinator.Replayed)
 	members, _ := m.membersOf(id).(*consumerGroup)
 	if e, ok := r.(epochRecord); ok && e.gone && members != nil && len(members.members) == 0 {
 		members.stop()
-		m.groups[id].members = nil // replayEpoch forgets the group
+		m.groups[id].seat(nil, m) // replayEpoch forgets the group
 		return nil
 	}
 	if !m.loading {

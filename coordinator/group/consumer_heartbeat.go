@@ -114,6 +114,9 @@ func (m *Machine) ConsumerGroupHeartbeat(now time.Time, q *ConsumerHeartbeat, re
 
 // stay decides the heartbeat of who joins or is a member.
 func (h *heartbeat) stay() (*kmsg.ConsumerGroupHeartbeatResponse, error) {
+	if err := h.admit(); err != nil {
+		return nil, err
+	}
 	g, m, err := h.find()
 	if err != nil {
 		return nil, err
@@ -232,7 +235,7 @@ func (m *Machine) host(g *consumerGroup) *consumerGroup {
 	if m.groups[g.id] == nil {
 		m.groups[g.id] = &Group{ID: g.id}
 	}
-	m.groups[g.id].members = g
+	m.groups[g.id].seat(g, m)
 	return g
 }
 

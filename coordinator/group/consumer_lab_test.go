@@ -38,7 +38,7 @@ func newConsumerLab(t testing.TB) *consumerLab {
 	l := &consumerLab{t: t, now: time.UnixMilli(1_700_000_000_000), im: &metadata.Image{}, timing: map[string]ConsumerTiming{}}
 	usual := ConsumerTiming{SessionTimeout: 45 * time.Second, HeartbeatInterval: 5 * time.Second, AssignmentInterval: time.Second}
 	l.config = &Config{
-		MinSessionTimeout: time.Second, MaxSessionTimeout: time.Hour, MaxSize: 1 << 30,
+		MinSessionTimeout: time.Second, MaxSessionTimeout: time.Hour, MaxSize: 1 << 30, MaxBytes: 1 << 40,
 		Consumer: ConsumerConfig{
 			Assignors: []string{assignor.Uniform, assignor.Range}, MaxSize: 1 << 30, Upgrade: true, Downgrade: true, RegexRefresh: 10 * time.Minute,
 			Timing: func(id string) ConsumerTiming {
@@ -55,7 +55,7 @@ func newConsumerLab(t testing.TB) *consumerLab {
 }
 
 func (l *consumerLab) machine() *Machine {
-	m := NewMachine(func() *Config { return l.config }, func() *metadata.Image { return l.im })
+	m := NewMachine(func() *Config { return l.config }, func() *metadata.Image { return l.im }, NewMemory(nil))
 	m.entropy = &counter{}
 	return m
 }
@@ -138,6 +138,9 @@ func (l *consumerLab) load(log []coordinator.Record) *Machine {
 // checkReplay compares the machine with what its log and its compacted log give.
 func (l *consumerLab) checkReplay() {
 	l.t.Helper()
+	if err := audit(l.m); err != nil {
+		l.t.Fatal(err)
+	}
 	want := consumerDump(l.m)
 	for what, log := range map[string][]coordinator.Record{"log": l.log, "compacted log": compacted(l.log, true), "log without tombstones": compacted(l.log, false)} {
 		m := l.load(log)

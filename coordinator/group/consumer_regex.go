@@ -98,6 +98,7 @@ func (g *consumerGroup) resolve(expr string, allowed func(string) bool, now time
 			s.searched, s.at = uint64(r.version), time.UnixMilli(r.at)
 		}
 		g.regexes[expr] = s
+		g.charge(s.memory(expr))
 	}
 	s.allowed = allowed
 	if s.image != nil {
@@ -109,6 +110,9 @@ func (g *consumerGroup) resolve(expr string, allowed func(string) bool, now time
 		g.machine.timers.set(&s.step, now, func(now time.Time, e *coordinator.Effects) { g.search(expr, s, now, e) })
 	}
 }
+
+// memory is what the search takes but for what it finds, which is bounded by time: see Memory.
+func (s *search) memory(expr string) int { return memberOverhead + len(expr) + instructionCost*s.cost }
 
 // search is one step of a search.
 func (g *consumerGroup) search(expr string, s *search, now time.Time, e *coordinator.Effects) {
@@ -156,5 +160,6 @@ func (g *consumerGroup) abandon(expr string) {
 	if s := g.regexes[expr]; s != nil {
 		g.machine.timers.cancel(&s.step)
 		delete(g.regexes, expr)
+		g.charge(-s.memory(expr))
 	}
 }

@@ -83,7 +83,7 @@ func (m *Machine) takeBack(id string, members membership, now time.Time, e *coor
 			made.stopTimers()
 		}
 	}
-	m.groups[id].members = members
+	m.groups[id].seat(members, m)
 	switch members := members.(type) {
 	case nil:
 		m.forget(id)

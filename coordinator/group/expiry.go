@@ -163,5 +163,5 @@ func (g *Group) tombstone(e *coordinator.Effects) {
 	if c, ok := g.members.(*classicGroup); ok {
 		c.stopTimers()
 	}
-	g.members = nil
+	g.seat(nil, nil)
 }

@@ -26,13 +26,15 @@ type Machine struct {
 	entropy io.Reader
 	// transactions has the groups in which a producer's transaction has offsets pending.
 	transactions map[int64]map[*Group]bool
+	memory       *Memory
 	loading      bool // until Loaded
 	sweep        sweep
 }
 
-// NewMachine makes the machine of a partition, without groups. config and image return settings and cluster as of now.
-func NewMachine(config func() *Config, image func() *metadata.Image) *Machine {
-	return &Machine{config: config, image: image, groups: map[string]*Group{}, transactions: map[int64]map[*Group]bool{}, loading: true}
+// NewMachine makes the machine of a partition, without groups. config and image return settings and cluster as of now;
+// memory is the account of the node.
+func NewMachine(config func() *Config, image func() *metadata.Image, memory *Memory) *Machine {
+	return &Machine{config: config, image: image, memory: memory, groups: map[string]*Group{}, transactions: map[int64]map[*Group]bool{}, loading: true}
 }
 
 // Deadline implements coordinator.Machine.
@@ -73,6 +75,8 @@ type membership interface {
 	loaded(now time.Time, e *coordinator.Effects)
 	// tombstones wants the protocol's records deleted, for the end of the group.
 	tombstones(e *coordinator.Effects)
+	// countTo has what the membership takes count to m from now on, and to nothing if m is nil.
+	countTo(m *Memory)
 	// unload answers what is parked with err.
 	unload(err error)
 }
@@ -93,6 +97,7 @@ type Config struct {
 	MinSessionTimeout     time.Duration // group.min.session.timeout.ms
 	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
 	MaxSize               int32         // group.max.size
+	MaxBytes              int64         // kbroker.group.max.bytes: see Memory
 
 	Consumer ConsumerConfig // groups of KIP-848
 

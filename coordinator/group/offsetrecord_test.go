@@ -51,7 +51,7 @@ func TestT133KafkasOffsetRecords(t *testing.T) {
 		if key := appendOffsetKey(nil, k.Group, k.Topic, k.Partition); hex.EncodeToString(key) != k.Key {
 			t.Errorf("key %x, Kafka has %s", key, k.Key)
 		}
-		m := NewMachine(nil, nil)
+		m := NewMachine(nil, nil, NewMemory(nil))
 		r := coordinator.Replayed{Key: unhex(t, k.Key), ProducerID: -1}
 		if k.Bytes == nil {
 			if err := m.Replay(&r); err != nil {
@@ -114,7 +114,7 @@ func FuzzReplay(f *testing.F) {
 	f.Add(appendOffsetKey(nil, "g", "t", 1), appendOffsetValue(nil, &x), int64(5))
 	f.Add(groupMetadataKey("g"), []byte(nil), int64(-1))
 	f.Fuzz(func(t *testing.T, key, value []byte, producer int64) {
-		m := NewMachine(func() *Config { return &Config{} }, new(metadata.Cell).Load)
+		m := NewMachine(func() *Config { return &Config{} }, new(metadata.Cell).Load, NewMemory(nil))
 		for range 2 {
 			_ = m.Replay(&coordinator.Replayed{Key: key, Value: value, ProducerID: max(producer, -1)})
 		}

@@ -65,7 +65,7 @@ func (w *offsetWalk) image(r metadata.Record) {
 // load makes a machine from the log.
 func (w *offsetWalk) load() {
 	config := &Config{OffsetMetadataMaxBytes: 100, OffsetsRetention: walkRetention, OffsetsRetentionCheck: time.Minute}
-	w.m = NewMachine(func() *Config { return config }, func() *metadata.Image { return w.im })
+	w.m = NewMachine(func() *Config { return config }, func() *metadata.Image { return w.im }, NewMemory(nil))
 	for i := range w.log {
 		w.replay(i)
 	}

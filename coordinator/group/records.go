@@ -79,6 +79,7 @@ func (m *Machine) Loaded(now time.Time, e *coordinator.Effects) {
 	m.loading = false
 	for _, g := range m.groups {
 		if g.members != nil {
+			g.members.countTo(m.memory)
 			g.members.loaded(now, e)
 		}
 	}
@@ -87,6 +88,11 @@ func (m *Machine) Loaded(now time.Time, e *coordinator.Effects) {
 
 // Unload implements coordinator.Machine.
 func (m *Machine) Unload(err error) {
+	for _, g := range m.groups {
+		if g.members != nil {
+			g.members.countTo(nil)
+		}
+	}
 	for _, g := range m.groups {
 		if g.members != nil {
 			g.members.unload(err)

@@ -44,17 +44,18 @@ type Broker struct {
 	o      Options
 	logger *slog.Logger
 
-	metadata   metadata.Cell
-	codecs     *record.Codecs
-	logs       *log.Manager
-	controller *controller.Controller
-	replicas   *replica.Manager
-	machines   *coordinator.Runtime[*group.Machine]
-	groups     *group.Coordinator
-	service    *handler.Service
-	quotas     *quota.Manager
-	server     *wire.Server // set with applyMu held, since what follows images changes its limits
-	http       *httpServer
+	metadata    metadata.Cell
+	codecs      *record.Codecs
+	logs        *log.Manager
+	controller  *controller.Controller
+	replicas    *replica.Manager
+	machines    *coordinator.Runtime[*group.Machine]
+	groupMemory *group.Memory
+	groups      *group.Coordinator
+	service     *handler.Service
+	quotas      *quota.Manager
+	server      *wire.Server // set with applyMu held, since what follows images changes its limits
+	http        *httpServer
 
 	clusterID   string
 	incarnation metadata.UUID

@@ -234,3 +234,28 @@ func (c *plainClient) send(q kmsg.Request) {
 	}
 	c.conn.SetDeadline(time.Time{})
 }
+
+// TestGroupMemory: who would make groups take more memory than kbroker.group.max.bytes may not join, until the setting is
+// raised, and the metrics and the log tell of it.
+func TestGroupMemory(t *testing.T) {
+	b := startTest(t, "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0")
+	c := newPlainClient(t, b)
+	c.coordinate()
+	c.alter("", "kbroker.group.max.bytes=1048576")
+	q := joinRequest(10_000)
+	q.Protocols[0].Metadata = make([]byte, 1<<20)
+	join := func() error { return kerr.ErrorForCode(c.ask(q).(*kmsg.JoinGroupResponse).ErrorCode) }
+	if err := join(); err != kerr.GroupMaxSizeReached {
+		t.Errorf("a member that is too large: %v", err)
+	}
+	if series := scrapeSeries(t, b); series["kbroker_group_memory_bytes"] != "0" || series["kbroker_group_memory_refused_total"] != "1" {
+		t.Errorf("%s bytes, %s refused", series["kbroker_group_memory_bytes"], series["kbroker_group_memory_refused_total"])
+	}
+	c.alter("", "kbroker.group.max.bytes=4194304")
+	if err := join(); err != nil {
+		t.Errorf("a member that has room: %v", err)
+	}
+	if used := b.groupMemory.Used(); used < 1<<20 {
+		t.Errorf("a member of a megabyte takes %d bytes", used)
+	}
+}

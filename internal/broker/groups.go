@@ -2,6 +2,8 @@ package broker
 
 import (
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/kbroker/kbroker/controller"
 	"github.com/kbroker/kbroker/coordinator"
@@ -14,9 +16,12 @@ import (
 // makeGroups makes the group coordinator. Its partitions come with the images.
 func (b *Broker) makeGroups() {
 	b.configureGroups()
+	b.groupMemory = group.NewMemory(b.groupsAreFull())
 	b.machines = coordinator.NewRuntime(coordinator.Options[*group.Machine]{
 		Topic: group.OffsetsTopic, Self: b.o.Config.Broker().NodeID,
-		New: func(int32) *group.Machine { return group.NewMachine(b.groupConfig.Load, b.metadata.Load) },
+		New: func(int32) *group.Machine {
+			return group.NewMachine(b.groupConfig.Load, b.metadata.Load, b.groupMemory)
+		},
 		Lookup: func(partition int32) *replica.Partition {
 			return b.replicas.LookupName(group.OffsetsTopic, partition)
 		},
@@ -34,13 +39,29 @@ func (b *Broker) configureGroups() {
 	g := &b.o.Config.Broker().Groups
 	b.groupConfig.Store(&group.Config{
 		InitialRebalanceDelay: g.InitialRebalanceDelay, MinSessionTimeout: g.MinSessionTimeout, MaxSessionTimeout: g.MaxSessionTimeout,
-		MaxSize: int32(g.MaxSize), OffsetMetadataMaxBytes: g.OffsetMetadataMaxBytes,
+		MaxSize: int32(g.MaxSize), MaxBytes: g.MaxBytes, OffsetMetadataMaxBytes: g.OffsetMetadataMaxBytes,
 		OffsetsRetention: g.OffsetsRetention, OffsetsRetentionCheck: g.OffsetsRetentionCheck,
 		Consumer: group.ConsumerConfig{
 			Assignors: g.Consumer.Assignors, MaxSize: g.Consumer.MaxSize, RegexRefresh: g.Consumer.RegexRefresh,
 			Upgrade: g.Consumer.Migration.Upgrade(), Downgrade: g.Consumer.Migration.Downgrade(), Timing: b.groupTiming,
 		},
 	})
+}
+
+// fullEvery is how often it is said that groups have no memory left. Every client that is refused asks again.
+const fullEvery = time.Minute
+
+// groupsAreFull says so in the log, now and then. It is called by every machine.
+func (b *Broker) groupsAreFull() func(used, limit int64) {
+	var said atomic.Int64 // nanoseconds since 1970
+	return func(used, limit int64) {
+		now, last := time.Now().UnixNano(), said.Load()
+		if now-last < int64(fullEvery) || !said.CompareAndSwap(last, now) {
+			return
+		}
+		b.logger.Warn("groups and their members take as much memory as they may: nobody may join. Let members leave, delete groups, or raise kbroker.group.max.bytes",
+			"used", used, "kbroker.group.max.bytes", limit)
+	}
 }
 
 // groupTiming is what holds for one group of KIP-848: its own settings, where it has some.

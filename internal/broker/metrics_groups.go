@@ -139,6 +139,10 @@ var groupMetrics = []metric{
 	},
 	ofNode("kbroker_group_partitions_unanswered", gauge, "", "Partitions of the offsets topic whose groups are not in this scrape, since they were busy.",
 		func(s *scrape) float64 { return float64(s.groups.unanswered) }),
+	ofNode("kbroker_group_memory_bytes", gauge, "", "Memory that groups and their members take, of kbroker.group.max.bytes.",
+		func(s *scrape) float64 { return float64(s.b.groupMemory.Used()) }),
+	ofNode("kbroker_group_memory_refused_total", counter, "", "Requests of members that were refused since groups have no memory left.",
+		func(s *scrape) float64 { return float64(s.b.groupMemory.Refused()) }),
 
 	consumerGroup("members", "Members of a group.", nil, func(s *scrape, w *exposition.Writer) {
 		for _, g := range s.groups.groups {

@@ -108,6 +108,8 @@ type Groups struct {
 	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
 	MaxSize               int           // group.max.size
 
+	MaxBytes int64 // kbroker.group.max.bytes, of both protocols
+
 	Consumer ConsumerGroups
 }
 

@@ -46,11 +46,12 @@ const internalSegmentBytes = "internal.segment.bytes"
 // brokerSetters put the broker's settings into its view, but for the listeners, which are read together, and for the
 // defaults of topics.
 var brokerSetters = map[string]func(*Broker, value){
-	"node.id":                func(b *Broker, v value) { b.NodeID = v.int32() },
-	"broker.rack":            func(b *Broker, v value) { b.Rack = string(v) },
-	"kbroker.cluster.id":     func(b *Broker, v value) { b.ClusterID = string(v) },
-	"kbroker.http.listeners": func(b *Broker, v value) { b.HTTP = v.list() },
-	"log.dirs":               func(b *Broker, v value) { b.LogDirs = v.list() },
+	"node.id":                 func(b *Broker, v value) { b.NodeID = v.int32() },
+	"broker.rack":             func(b *Broker, v value) { b.Rack = string(v) },
+	"kbroker.cluster.id":      func(b *Broker, v value) { b.ClusterID = string(v) },
+	"kbroker.http.listeners":  func(b *Broker, v value) { b.HTTP = v.list() },
+	"kbroker.group.max.bytes": func(b *Broker, v value) { b.Groups.MaxBytes = v.int64() },
+	"log.dirs":                func(b *Broker, v value) { b.LogDirs = v.list() },
 
 	"socket.request.max.bytes":     func(b *Broker, v value) { b.Network.MaxRequestBytes = v.int32() },
 	"socket.listen.backlog.size":   func(b *Broker, v value) { b.Network.Backlog = v.int() },

@@ -368,6 +368,7 @@ var brokerKeys = []Key{
 	{Name: "unstable.feature.versions.enable", Type: Boolean, Default: "false", Hidden: true, Class: Ignored, Note: "kbroker has no unstable versions"},
 	{Name: "kbroker.cluster.id", Type: String, Null: true, Importance: Medium, Note: "cmd/kbroker.TestBrokerSettings", Doc: "The id of a new cluster, as 22 characters of URL-safe base64. Made up at the first start when not given; CLUSTER_ID in the environment sets it too."},
 	{Name: "kbroker.durability", Type: String, Default: "fsync", Valid: oneOf{"fsync", "replicated"}, Update: ClusterWide, Note: "internal/config.TestTopicView", Doc: "The kbroker.durability of topics that do not set it."},
+	{Name: "kbroker.group.max.bytes", Type: Long, Default: "536870912", Valid: atLeast(1048576), Importance: Medium, Update: ClusterWide, Note: "internal/broker.TestGroupMemory", Doc: "The most memory that groups, their members and what these say may take, in bytes. Who would pass it may not join, and gets GROUP_MAX_SIZE_REACHED; committed offsets do not count."},
 	{Name: "kbroker.http.listeners", Type: List, Default: "127.0.0.1:8080", Importance: Medium, Note: "internal/broker.TestHTTP", Doc: "The addresses, as HOST:PORT, of health checks, metrics and profiles. Empty opens none."},
 }
 
