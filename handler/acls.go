@@ -17,9 +17,13 @@ func describeAclsAPI(d *Deps) API {
 func createAclsAPI(d *Deps) API { return api(1, 3, []Check{{acl.Cluster, acl.Alter}}, d.createAcls) }
 func deleteAclsAPI(d *Deps) API { return api(1, 3, []Check{{acl.Cluster, acl.Alter}}, d.deleteAcls) }
 
-// noAuthorizer is the answer to whoever asks for ACLs.
-func noAuthorizer() error {
-	return refuse(kerr.SecurityDisabled, "no authorizer is configured (authorizer.class.name)")
+// noAuthorizer is the answer to whoever asks for ACLs: there is no authorizer, or else the cluster is none of their
+// business.
+func (d *Deps) noAuthorizer(c *Context, op acl.Operation) (code int16, text *string) {
+	if !d.allowed(c, op, acl.Cluster, acl.ClusterName) {
+		return d.explain(c, kerr.ClusterAuthorizationFailed)
+	}
+	return d.explain(c, refuse(kerr.SecurityDisabled, "no authorizer is configured (authorizer.class.name)"))
 }
 
 // knownACL reports whether none of the enums of an ACL or a filter is UNKNOWN. Kafka refuses to read such a request, and
@@ -34,26 +38,18 @@ func (d *Deps) describeAcls(c *Context, req *kmsg.DescribeACLsRequest) *kmsg.Des
 		return nil
 	}
 	resp := kmsg.NewPtrDescribeACLsResponse()
-	err := noAuthorizer()
-	if !d.allowed(c, acl.Describe, acl.Cluster, acl.ClusterName) {
-		err = kerr.ClusterAuthorizationFailed
-	}
-	resp.ErrorCode, resp.ErrorMessage = d.explain(c, err)
+	resp.ErrorCode, resp.ErrorMessage = d.noAuthorizer(c, acl.Describe)
 	return resp
 }
 
 func (d *Deps) createAcls(c *Context, req *kmsg.CreateACLsRequest) *kmsg.CreateACLsResponse {
 	resp := kmsg.NewPtrCreateACLsResponse()
-	err := noAuthorizer()
-	if !d.allowed(c, acl.Alter, acl.Cluster, acl.ClusterName) {
-		err = kerr.ClusterAuthorizationFailed
-	}
+	row := kmsg.NewCreateACLsResponseResult()
+	row.ErrorCode, row.ErrorMessage = d.noAuthorizer(c, acl.Alter)
 	for _, a := range req.Creations {
 		if !knownACL(a.ResourceType, a.ResourcePatternType, a.Operation, a.PermissionType) {
 			return nil
 		}
-		row := kmsg.NewCreateACLsResponseResult()
-		row.ErrorCode, row.ErrorMessage = d.explain(c, err)
 		resp.Results = append(resp.Results, row)
 	}
 	return resp
@@ -61,16 +57,12 @@ func (d *Deps) createAcls(c *Context, req *kmsg.CreateACLsRequest) *kmsg.CreateA
 
 func (d *Deps) deleteAcls(c *Context, req *kmsg.DeleteACLsRequest) *kmsg.DeleteACLsResponse {
 	resp := kmsg.NewPtrDeleteACLsResponse()
-	err := noAuthorizer()
-	if !d.allowed(c, acl.Alter, acl.Cluster, acl.ClusterName) {
-		err = kerr.ClusterAuthorizationFailed
-	}
+	row := kmsg.NewDeleteACLsResponseResult()
+	row.ErrorCode, row.ErrorMessage = d.noAuthorizer(c, acl.Alter)
 	for _, f := range req.Filters {
 		if !knownACL(f.ResourceType, f.ResourcePatternType, f.Operation, f.PermissionType) {
 			return nil
 		}
-		row := kmsg.NewDeleteACLsResponseResult()
-		row.ErrorCode, row.ErrorMessage = d.explain(c, err)
 		resp.Results = append(resp.Results, row)
 	}
 	return resp

@@ -34,13 +34,7 @@ func (d *Deps) consumerGroupHeartbeat(c *Context, req *kmsg.ConsumerGroupHeartbe
 		return d.allowed(&session, acl.Describe, acl.Topic, topic)
 	}}
 	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
-		m.ConsumerGroupHeartbeat(now, q, func(resp *kmsg.ConsumerGroupHeartbeatResponse, err error) {
-			if err != nil {
-				fail(err)
-				return
-			}
-			p.Answer(resp)
-		}, e)
+		m.ConsumerGroupHeartbeat(now, q, answerOr[*kmsg.ConsumerGroupHeartbeatResponse](p, fail), e)
 	}, fail)
 }
 
@@ -69,6 +63,3 @@ func (d *Deps) admitHeartbeat(c *Context, req *kmsg.ConsumerGroupHeartbeatReques
 func (d *Deps) consumerProtocol() bool {
 	return d.Metadata.Load().Features()["group.version"] >= 1 && slices.Contains(d.Config.Broker().Groups.Protocols, "consumer")
 }
-
-// clientOf is who sends a request, as groups know it.
-func clientOf(c *Context) group.Client { return group.Client{ID: c.ClientID, Host: "/" + c.RemoteHost} }

@@ -18,21 +18,14 @@ func heartbeatAPI(d *Deps) API {
 }
 
 func (d *Deps) heartbeat(c *Context, req *kmsg.HeartbeatRequest, p *Pending) {
-	answer := func(resp *kmsg.HeartbeatResponse, err error) {
-		if err != nil {
-			resp = kmsg.NewPtrHeartbeatResponse()
-			if !errors.Is(err, kerr.CoordinatorLoadInProgress) { // who is loading knows nobody, which is no reason to leave
-				resp.ErrorCode = d.codeOf(c, err)
-			}
+	fail := func(err error) {
+		resp := kmsg.NewPtrHeartbeatResponse()
+		if !errors.Is(err, kerr.CoordinatorLoadInProgress) { // who is loading knows nobody, which is no reason to leave
+			resp.ErrorCode = d.codeOf(c, err)
 		}
 		p.Answer(resp)
 	}
-	refuse := func(err error) { answer(nil, err) }
-	if err := d.refusesMember(c, req.Group); err != nil {
-		refuse(err)
-		return
-	}
-	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
-		m.Heartbeat(now, req, answer, e)
-	}, refuse)
+	d.asMember(c, req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
+		m.Heartbeat(now, req, answerOr[*kmsg.HeartbeatResponse](p, fail), e)
+	}, fail)
 }

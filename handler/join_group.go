@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/coordinator"
@@ -19,43 +18,16 @@ func joinGroupAPI(d *Deps) API {
 }
 
 func (d *Deps) joinGroup(c *Context, req *kmsg.JoinGroupRequest, p *Pending) {
-	refuse := func(err error) {
+	fail := func(err error) {
 		resp := kmsg.NewPtrJoinGroupResponse()
 		resp.ErrorCode, resp.MemberID = d.codeOf(c, err), req.MemberID
 		p.Answer(resp)
-	}
-	if err := d.refusesMember(c, req.Group); err != nil {
-		refuse(err)
-		return
 	}
 	for i := range req.Protocols { // they outlive the frame
 		req.Protocols[i].Metadata = bytes.Clone(req.Protocols[i].Metadata)
 	}
 	from := clientOf(c)
-	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
-		m.JoinGroup(now, req, from, func(resp *kmsg.JoinGroupResponse, err error) {
-			if err != nil {
-				refuse(err)
-				return
-			}
-			p.Answer(resp)
-		}, e)
-	}, refuse)
-}
-
-// refusesMember says why a request of a group's member goes no further, nil if it does (rules 8.1.5 and 8.1.6).
-func (d *Deps) refusesMember(c *Context, groupID string) error {
-	if !d.allowed(c, acl.Read, acl.Group, groupID) {
-		return kerr.GroupAuthorizationFailed
-	}
-	if groupID == "" {
-		return kerr.InvalidGroupID
-	}
-	return nil
-}
-
-// codeOf is the error code of err, of which the answer has no more to say.
-func (d *Deps) codeOf(c *Context, err error) int16 {
-	code, _ := d.explain(c, err)
-	return code
+	d.asMember(c, req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
+		m.JoinGroup(now, req, from, answerOr[*kmsg.JoinGroupResponse](p, fail), e)
+	}, fail)
 }

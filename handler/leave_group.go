@@ -16,19 +16,12 @@ func leaveGroupAPI(d *Deps) API {
 }
 
 func (d *Deps) leaveGroup(c *Context, req *kmsg.LeaveGroupRequest, p *Pending) {
-	answer := func(resp *kmsg.LeaveGroupResponse, err error) {
-		if err != nil {
-			resp = kmsg.NewPtrLeaveGroupResponse()
-			resp.ErrorCode = d.codeOf(c, err)
-		}
+	fail := func(err error) {
+		resp := kmsg.NewPtrLeaveGroupResponse()
+		resp.ErrorCode = d.codeOf(c, err)
 		p.Answer(resp)
 	}
-	refuse := func(err error) { answer(nil, err) }
-	if err := d.refusesMember(c, req.Group); err != nil {
-		refuse(err)
-		return
-	}
-	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
-		m.LeaveGroup(now, req, answer, e)
-	}, refuse)
+	d.asMember(c, req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
+		m.LeaveGroup(now, req, answerOr[*kmsg.LeaveGroupResponse](p, fail), e)
+	}, fail)
 }

@@ -20,7 +20,7 @@ func syncGroupAPI(d *Deps) API {
 }
 
 func (d *Deps) syncGroup(c *Context, req *kmsg.SyncGroupRequest, p *Pending) {
-	refuse := func(err error) {
+	fail := func(err error) {
 		resp := kmsg.NewPtrSyncGroupResponse()
 		if errors.Is(err, kerr.CoordinatorLoadInProgress) {
 			err = kerr.RebalanceInProgress // the Java client takes the other one for fatal here
@@ -29,23 +29,13 @@ func (d *Deps) syncGroup(c *Context, req *kmsg.SyncGroupRequest, p *Pending) {
 		p.Answer(resp)
 	}
 	if c.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
-		refuse(kerr.InconsistentGroupProtocol)
-		return
-	}
-	if err := d.refusesMember(c, req.Group); err != nil {
-		refuse(err)
+		fail(kerr.InconsistentGroupProtocol)
 		return
 	}
 	for i := range req.GroupAssignment { // they outlive the frame
 		req.GroupAssignment[i].MemberAssignment = bytes.Clone(req.GroupAssignment[i].MemberAssignment)
 	}
-	d.Groups.Do(req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
-		m.SyncGroup(now, req, func(resp *kmsg.SyncGroupResponse, err error) {
-			if err != nil {
-				refuse(err)
-				return
-			}
-			p.Answer(resp)
-		}, e)
-	}, refuse)
+	d.asMember(c, req.Group, func(m *group.Machine, now time.Time, e *coordinator.Effects) {
+		m.SyncGroup(now, req, answerOr[*kmsg.SyncGroupResponse](p, fail), e)
+	}, fail)
 }
