@@ -18,34 +18,11 @@ type ConfigAlteration struct {
 
 // alterConfigs is AlterConfigs and IncrementalAlterConfigs (rules 7.7.6, 7.7.7): what the wire's operations come to is
 // worked out by the handler.
-type alterConfigs struct {
-	alterations  []ConfigAlteration
-	validateOnly bool
+type alterConfigs = alterEach[ConfigAlteration]
 
-	errs []error
-}
+func (a ConfigAlteration) settings() int { return len(a.Set) }
 
-func (a *alterConfigs) decide(d *decision) error {
-	total := 0
-	for _, alteration := range a.alterations {
-		total += len(alteration.Set)
-	}
-	if total > maxRecords {
-		return errTooManyRecords()
-	}
-	a.errs = make([]error, len(a.alterations))
-	for i, alteration := range a.alterations {
-		records, err := alteration.decide(d)
-		if err == nil && !a.validateOnly {
-			err = d.write(records...)
-		}
-		a.errs[i] = err
-	}
-	return nil
-}
-
-// decide returns the records that make the alteration.
-func (a *ConfigAlteration) decide(d *decision) ([]metadata.Record, error) {
+func (a ConfigAlteration) decide(d *decision) ([]metadata.Record, error) {
 	if err := checkConfigResource(d.head, a.Resource); err != nil {
 		return nil, err
 	}

@@ -17,33 +17,8 @@ type QuotaAlteration struct {
 	Set    map[string]*float64 // nil takes the quota back
 }
 
-// alterClientQuotas is AlterClientQuotas (rule 7.9.1). Each entity stands for itself: all of its quotas are altered, or
-// none.
-type alterClientQuotas struct {
-	alterations  []QuotaAlteration
-	validateOnly bool
-
-	errs []error
-}
-
-func (a *alterClientQuotas) decide(d *decision) error {
-	total := 0
-	for _, alteration := range a.alterations {
-		total += len(alteration.Set)
-	}
-	if total > maxRecords {
-		return errTooManyRecords()
-	}
-	a.errs = make([]error, len(a.alterations))
-	for i := range a.alterations {
-		records, err := a.alterations[i].decide(d)
-		if err == nil && !a.validateOnly {
-			err = d.write(records...)
-		}
-		a.errs[i] = err
-	}
-	return nil
-}
+// alterClientQuotas is AlterClientQuotas (rule 7.9.1): all quotas of an entity are altered, or none.
+type alterClientQuotas = alterEach[QuotaAlteration]
 
 // quotaKeys has the keys of quotas, and whether their values are whole numbers. A rate of connections hangs on an
 // address, everything else on users and clients.
@@ -57,8 +32,9 @@ var (
 // wholeTolerance is how far from a whole number a value may be that must be one: quotas travel as floating-point numbers.
 const wholeTolerance = 1e-6
 
-// decide returns the records that make the alteration.
-func (a *QuotaAlteration) decide(d *decision) ([]metadata.Record, error) {
+func (a QuotaAlteration) settings() int { return len(a.Set) }
+
+func (a QuotaAlteration) decide(d *decision) ([]metadata.Record, error) {
 	keys, err := keysOf(a.Entity)
 	if err != nil {
 		return nil, err

@@ -95,6 +95,14 @@ func (o *output) print(w io.Writer, v any, heading []string, rows [][]string) er
 	return printTable(w, heading, rows)
 }
 
+// describe writes v as one line of JSON, or what print makes of it for people.
+func (o *output) describe(w io.Writer, v any, print func(io.Writer) error) error {
+	if o.format == "json" {
+		return o.print(w, v, nil, nil)
+	}
+	return print(w)
+}
+
 // printTable writes rows in columns, without blanks behind the last one.
 func printTable(w io.Writer, heading []string, rows [][]string) error {
 	var text strings.Builder

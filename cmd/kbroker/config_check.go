@@ -60,11 +60,7 @@ them.`,
 				_, err = config.NewStore(settings)
 			}
 			v := judge(settings, err)
-			if o.format == "json" {
-				if err := o.print(cmd.OutOrStdout(), v, nil, nil); err != nil {
-					return err
-				}
-			} else if err := v.print(cmd.OutOrStdout()); err != nil {
+			if err := o.describe(cmd.OutOrStdout(), v, v.print); err != nil {
 				return err
 			}
 			if err != nil {

@@ -59,12 +59,7 @@ func groupDescribeCommand(c *connection) *cobra.Command {
 					if err != nil {
 						return groupError("describing", name, err)
 					}
-					if o.format == "json" {
-						err = o.print(cmd.OutOrStdout(), g, nil, nil)
-					} else {
-						err = g.print(cmd.OutOrStdout())
-					}
-					if err != nil {
+					if err := o.describe(cmd.OutOrStdout(), g, g.print); err != nil {
 						return err
 					}
 				}

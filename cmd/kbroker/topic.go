@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -200,12 +201,7 @@ func topicDescribeCommand(c *connection) *cobra.Command {
 					return err
 				}
 				for _, t := range topics {
-					if o.format == "json" {
-						err = o.print(cmd.OutOrStdout(), t, nil, nil)
-					} else {
-						err = t.print(cmd)
-					}
-					if err != nil {
+					if err := o.describe(cmd.OutOrStdout(), t, t.print); err != nil {
 						return err
 					}
 				}
@@ -231,7 +227,7 @@ type partitionDescription struct {
 	LeaderEpoch int32   `json:"leader_epoch"`
 	Replicas    []int32 `json:"replicas"`
 	ISR         []int32 `json:"isr"`
-	Start       int64   `json:"start_offset"`
+	Start       int64   `json:"start_offset"` // -1: not known, since nobody leads the partition
 	End         int64   `json:"end_offset"`
 }
 
@@ -245,13 +241,9 @@ func describeTopics(ctx context.Context, a *kadm.Client, names []string) ([]topi
 			return nil, topicError("describing", name, err, "")
 		}
 	}
-	starts, err := a.ListStartOffsets(ctx, names...)
+	offsets, err := listBounds(ctx, a, names)
 	if err != nil {
-		return nil, fmt.Errorf("asking for the start offsets: %w", err)
-	}
-	ends, err := a.ListEndOffsets(ctx, names...)
-	if err != nil {
-		return nil, fmt.Errorf("asking for the end offsets: %w", err)
+		return nil, err
 	}
 	configs, err := a.DescribeTopicConfigs(ctx, names...)
 	if err != nil {
@@ -261,9 +253,8 @@ func describeTopics(ctx context.Context, a *kadm.Client, names []string) ([]topi
 	for _, t := range topics.Sorted() {
 		d := topicDescription{Name: t.Topic, ID: topicID(t.ID), Config: map[string]string{}}
 		for _, p := range t.Partitions.Sorted() {
-			start, _ := starts.Lookup(t.Topic, p.Partition)
-			end, _ := ends.Lookup(t.Topic, p.Partition)
-			d.Partitions = append(d.Partitions, partitionDescription{p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, start.Offset, end.Offset})
+			start, end := offsets.of(t.Topic, p.Partition)
+			d.Partitions = append(d.Partitions, partitionDescription{p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, start, end})
 		}
 		config, err := configs.On(t.Topic, nil)
 		if err == nil {
@@ -282,8 +273,7 @@ func describeTopics(ctx context.Context, a *kadm.Client, names []string) ([]topi
 	return all, nil
 }
 
-func (t *topicDescription) print(cmd *cobra.Command) error {
-	out := cmd.OutOrStdout()
+func (t *topicDescription) print(out io.Writer) error {
 	fmt.Fprintf(out, "topic   %s\nid      %s\n", t.Name, t.ID)
 	for _, name := range slices.Sorted(maps.Keys(t.Config)) {
 		fmt.Fprintf(out, "config  %s=%s\n", name, t.Config[name])
@@ -291,7 +281,7 @@ func (t *topicDescription) print(cmd *cobra.Command) error {
 	var rows [][]string
 	for _, p := range t.Partitions {
 		rows = append(rows, []string{fmt.Sprint(p.Partition), fmt.Sprint(p.Leader), fmt.Sprint(p.LeaderEpoch), ids(p.Replicas), ids(p.ISR),
-			fmt.Sprint(p.Start), fmt.Sprint(p.End)})
+			knownOffset(p.Start), knownOffset(p.End)})
 	}
 	return printTable(out, []string{"PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END"}, rows)
 }
