@@ -18,6 +18,8 @@ var admin = []assertion{
 	{number: "T108", claim: "IncrementalAlterConfigs appends to lists only, once, and DELETE restores the default", try: incrementalConfigs},
 	// Alone, since it changes the retention that every topic inherits.
 	{number: "T109", claim: "synonyms name every level that sets a value, strongest first", try: synonyms, alone: true},
+	{number: "T110", claim: "ElectLeaders for all elects nobody who leads, and for one that leads is error 84", try: electLeaders},
+	{number: "T113", claim: "SCRAM credentials with few iterations, of one user twice, and missing ones are refused", try: scramCredentials},
 }
 
 // newTopic is a row of CreateTopics for one partition with one replica.
@@ -268,4 +270,67 @@ func synonyms(c *check) {
 	n.wantConfig(t, "retention.ms", "11111", kmsg.ConfigSourceDynamicTopicConfig)
 	c.wantCode("DELETE of the topic's own", n.alter(alteration(ofTopic, t.name, change{op: kmsg.IncrementalAlterConfigOpDelete, key: "retention.ms"}))[0], nil)
 	n.wantConfig(t, "retention.ms", "22222", kmsg.ConfigSourceDynamicBrokerConfig)
+}
+
+// electLeaders is rule 7.8.1, so far as it goes where every leader is the preferred one.
+func electLeaders(c *check) {
+	t, n := c.topicOf(2), c.dial()
+	for election := int8(0); election <= 1; election++ {
+		req := newest(c, kmsg.NewPtrElectLeadersRequest())
+		req.ElectionType, req.TimeoutMillis = election, 10_000
+		all := ask[*kmsg.ElectLeadersResponse](n, req)
+		c.wantCode("electing all leaders", all.ErrorCode, nil)
+		for _, row := range all.Topics {
+			if row.Topic == t.name {
+				equal(c, "partitions with a new leader", len(row.Partitions), 0)
+			}
+		}
+		req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: t.name, Partitions: []int32{1}}}
+		rows := ask[*kmsg.ElectLeadersResponse](n, req).Topics
+		if len(rows) != 1 || len(rows[0].Partitions) != 1 {
+			c.Fatalf("the answer about one partition is %+v", rows)
+		}
+		c.wantCode("electing a leader again", rows[0].Partitions[0].ErrorCode, kerr.ElectionNotNeeded)
+	}
+}
+
+// scramCredentials is rules 7.10.1 and 7.10.2. There are credentials whether or not a listener asks for them.
+func scramCredentials(c *check) {
+	const sha256 = 1
+	user, n := c.newName(), c.dial()
+	type (
+		upsert = kmsg.AlterUserSCRAMCredentialsRequestUpsertion
+		remove = kmsg.AlterUserSCRAMCredentialsRequestDeletion
+	)
+	good := upsert{Name: user, Mechanism: sha256, Iterations: 4096, Salt: []byte("salt"), SaltedPassword: []byte("password")}
+	weak := good
+	weak.Iterations = 100
+	gone := remove{Name: user, Mechanism: sha256}
+	for _, r := range []struct {
+		what    string
+		upserts []upsert
+		removes []remove
+		want    *kerr.Error
+		stored  bool // there are credentials afterwards
+	}{
+		{"removing what is not there", nil, []remove{gone}, kerr.ResourceNotFound, false},
+		{"100 iterations", []upsert{weak}, nil, kerr.UnacceptableCredential, false},
+		{"a user twice", []upsert{good, good}, nil, kerr.DuplicateResource, false},
+		{"4096 iterations", []upsert{good}, nil, nil, true},
+		{"a user to be stored and removed", []upsert{good}, []remove{gone}, kerr.DuplicateResource, true},
+		{"100 iterations in place of 4096", []upsert{weak}, nil, kerr.UnacceptableCredential, true},
+		{"removing", nil, []remove{gone}, nil, false},
+	} {
+		req := newest(c, kmsg.NewPtrAlterUserSCRAMCredentialsRequest())
+		req.Upsertions, req.Deletions = r.upserts, r.removes
+		results := ask[*kmsg.AlterUserSCRAMCredentialsResponse](n, req).Results
+		equal(c, r.what+": rows", len(results), 1)
+		c.wantCode(r.what, results[0].ErrorCode, r.want)
+		describe := newest(c, kmsg.NewPtrDescribeUserSCRAMCredentialsRequest())
+		describe.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: user}}
+		n.eventually(fmt.Sprintf("after %s there are credentials: %t", r.what, r.stored), func() bool {
+			row := ask[*kmsg.DescribeUserSCRAMCredentialsResponse](n, describe).Results[0]
+			return (row.ErrorCode == 0 && len(row.CredentialInfos) == 1) == r.stored
+		})
+	}
 }

@@ -32,11 +32,12 @@ const (
 	first    life = iota // no restart
 	stopped              // over a clean stop and a start
 	killed               // over kill -9 and a start
-	unmarked             // over a clean stop whose mark somebody removed, and a start with a short idle limit
+	unmarked             // over a clean stop whose mark somebody removed, and a start that ends idle connections and expires records soon
 )
 
 // assertions are all that are made. T-numbers that are not here are in leftOut.
-var assertions = concat(framing, producing, idempotence, fetching, sessions, offsets, metadata, admin, classic, committed, files)
+var assertions = concat(framing, producing, idempotence, fetching, sessions, offsets, metadata, admin, quotas,
+	classic, committed, committing, joining, files, cleaning)
 
 func concat(lists ...[]assertion) (all []assertion) {
 	for _, l := range lists {

@@ -95,7 +95,7 @@ func kafkaStarter(ctx context.Context, dir string, ports []int, listeners string
 				fmt.Sprintf("%s,CONTROLLER://%s", listeners, local(ports[1])),
 				"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT",
 				// Kafka otherwise deletes segments with old timestamps thirty seconds after its start.
-				"log.initial.task.delay.ms=86400000", groupDelay,
+				"log.initial.task.delay.ms=86400000", groupDelay, cleanOften, cleanSmall,
 			}, more...),
 		})
 	}, err
@@ -107,7 +107,7 @@ func kbrokerStarter(ctx context.Context, dir string, ports []int, listeners stri
 		return kbrokerproc.Start(ctx, binary, kbrokerproc.Config{
 			Dir: dir, Port: ports[0],
 			Properties: append([]string{
-				listeners, "node.id=1", groupDelay, // Kafka's id is 1 as well
+				listeners, "node.id=1", groupDelay, cleanOften, cleanSmall, // Kafka's id is 1 as well
 				"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT",
 			}, more...),
 		})
@@ -116,6 +116,12 @@ func kbrokerStarter(ctx context.Context, dir string, ports []int, listeners stri
 
 // groupDelay gives the first members of a group a time to come together that a test can wait for, and can notice.
 var groupDelay = fmt.Sprintf("group.initial.rebalance.delay.ms=%d", rebalanceDelay.Milliseconds())
+
+// The cleaner is to look often, and to take no memory that assertions about memory could notice.
+const (
+	cleanOften = "log.cleaner.backoff.ms=100"
+	cleanSmall = "log.cleaner.dedupe.buffer.size=8388608"
+)
 
 // revive starts the broker on its data and asks it what it serves.
 func (b *broker) revive(ctx context.Context, properties ...string) error {

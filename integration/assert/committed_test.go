@@ -109,25 +109,28 @@ func (g *groupOf) joinNew(n *conn, member string, topics ...topic) int32 {
 	return resp.MemberEpoch
 }
 
-// subscribeAnew joins, and takes up another topic later. It returns the epochs before and after.
-func (g *groupOf) subscribeAnew(n *conn, member string, first, second topic) (before, after int32) {
+// subscribeAnew joins, and takes up another topic later. It returns the member, which has both in its last epoch, and the
+// epoch before, in which it had the first.
+func (g *groupOf) subscribeAnew(first, second topic) (m *consumer, before int32) {
 	g.c.Helper()
-	before = g.joinNew(n, member, first)
-	resp := g.beatNew(n, member, before, first, second)
-	n.eventually("the member gets a new epoch", func() bool {
-		g.c.wantCode("a heartbeat", resp.ErrorCode, nil)
-		if resp.MemberEpoch > before {
-			return true
+	m = g.consumer("m", first)
+	m.eventually("the member has the first topic", func() bool { m.beat(); return m.owned[partitionOf(first.id, 0)] })
+	m.req.SubscribedTopicNames = []string{first.name, second.name}
+	m.eventually("the member has the second topic", func() bool {
+		was := m.req.MemberEpoch
+		m.beat()
+		if m.req.MemberEpoch > was {
+			before = was
 		}
-		resp = g.beatNew(n, member, resp.MemberEpoch)
-		return resp.MemberEpoch > before
+		return m.owned[partitionOf(second.id, 0)]
 	})
-	return before, resp.MemberEpoch
+	return m, before
 }
 
 func memberEpochs(c *check) {
-	g, n := c.group(), c.dial()
-	before, after := g.subscribeAnew(n, "m", c.topic(), c.topic())
+	g := c.group()
+	m, before := g.subscribeAnew(c.topic(), c.topic())
+	n, after := m.conn, m.req.MemberEpoch
 	c.wantCode("the next epoch", g.beatNew(n, "m", after+1).ErrorCode, kerr.FencedMemberEpoch)
 	c.wantCode("the epoch before, without saying what it owns", g.beatNew(n, "m", before).ErrorCode, kerr.FencedMemberEpoch)
 	c.wantCode("nobody", g.beatNew(n, "nobody", 3).ErrorCode, kerr.UnknownMemberID)
@@ -140,8 +143,9 @@ func memberEpochs(c *check) {
 }
 
 func staleCommit(c *check) {
-	first, second, g, n := c.topic(), c.topic(), c.group(), c.dial()
-	before, after := g.subscribeAnew(n, "m", first, second)
+	first, second, g := c.topic(), c.topic(), c.group()
+	m, before := g.subscribeAnew(first, second)
+	n, after := m.conn, m.req.MemberEpoch
 	c.wantCode("an old epoch, for a partition that came later", g.commit(n, second, "m", before, "")[0], kerr.StaleMemberEpoch)
 	c.wantCode("an old epoch, for a partition that it had then", g.commit(n, first, "m", before, "")[0], nil)
 	c.wantCode("the epoch", g.commit(n, second, "m", after, "")[0], nil)

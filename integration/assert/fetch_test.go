@@ -30,11 +30,9 @@ func fetchAtTheEnd(c *check) {
 		c.wantCode("a Fetch out of range", row.ErrorCode, kerr.OffsetOutOfRange)
 		equal(c, "high watermark with an error", row.HighWatermark, -1)
 	}
-	req := waiting(fetchRequest(at(t, 3)), 2*quietFor, 1)
+	req, sent := waiting(fetchRequest(at(t, 3)), 2*quietFor, 1), time.Now()
 	start(n, req)
-	if !n.Quiet(quietFor) {
-		c.Error("a Fetch at the end was answered before its max_wait")
-	}
+	n.wantQuiet("a Fetch at the end", sent, 2*quietFor)
 	row := rows(answer[*kmsg.FetchResponse](n, req))[0]
 	c.wantCode("a Fetch at the end", row.ErrorCode, nil)
 	equal(c, "bytes", len(row.RecordBatches), 0)
@@ -90,11 +88,9 @@ func errorsAndWaits(c *check) {
 		c.wantCode("the one beside it", rows(resp)[1].ErrorCode, r.want)
 	}
 	unknown := topic{name: "unknown", id: [16]byte{9}}
-	req := waiting(fetchRequest(at(good, 0), at(unknown, 0)), 2*quietFor, 1)
+	req, sent := waiting(fetchRequest(at(good, 0), at(unknown, 0)), 2*quietFor, 1), time.Now()
 	start(n, req)
-	if !n.Quiet(quietFor) {
-		c.Error("an unknown topic id ended the wait of the partition beside it")
-	}
+	n.wantQuiet("a partition beside an unknown topic id", sent, 2*quietFor)
 	found := map[int16]int{}
 	for _, row := range rows(answer[*kmsg.FetchResponse](n, req)) {
 		found[row.ErrorCode]++

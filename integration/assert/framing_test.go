@@ -310,7 +310,7 @@ func idleConnection(c *check) {
 	c.awaitRestart()
 	idle, parked := c.dial(), c.dial()
 	idle.wantAlive("connecting")
-	wait := waiting(fetchRequest(at(t, 0)), 3*idleLimit*time.Millisecond, 1)
+	wait := waiting(fetchRequest(at(t, 0)), 2*idleLimit*time.Millisecond, 1)
 	start(parked, wait)
 	idle.wantClosed("connections.max.idle.ms")
 	if c.b.target == kafka {

@@ -7,11 +7,8 @@ import (
 
 const (
 	needsSASL         = "this release has no SASL"
-	needsQuotas       = "this release has no quotas"
 	needsReplicas     = "needs a partition with three replicas"
 	needsTransactions = "this release has no transaction coordinator"
-	needsCleaner      = "asserted by the tests of package log, in a bubble: the cleaner waits for time to pass"
-	needsGroups       = "groups are new: asserted by package twin, and by the tests of packages group and handler"
 	needsShare        = "this release has no share groups"
 )
 
@@ -19,23 +16,14 @@ const (
 var leftOut = map[string]string{
 	"T014": needsSASL, "T015": needsSASL, "T016": needsSASL, "T017": needsSASL, "T018": needsSASL, "T019": needsSASL,
 	"T020": needsSASL,
-	"T021": needsQuotas,
 	"T042": needsReplicas, "T043": needsReplicas,
 	"T060": needsTransactions, "T061": needsTransactions, "T062": needsTransactions, "T063": needsTransactions,
 	"T064": needsTransactions, "T065": needsTransactions, "T066": needsTransactions, "T067": needsTransactions,
 	"T068": needsTransactions, "T069": needsTransactions, "T070": needsTransactions, "T071": needsTransactions,
 	"T072": needsTransactions, "T073": needsTransactions, "T074": needsTransactions,
-	"T092": needsCleaner,
-	"T096": "asserted by package twin (deleterecords) and by the tests of package handler",
-	"T110": "asserted by package twin (electleaders), so far as one node has leaders to elect",
 	"T111": "this release's authorizer allows everything: it has no ACLs to deny by",
 	"T112": "this release's authorizer allows everything",
-	"T113": needsSASL,
-	"T128": needsGroups, "T133": needsGroups, "T134": needsGroups, "T136": needsGroups, "T137": needsGroups,
-	"T139": needsGroups,
 	"T140": needsShare, "T141": needsShare, "T142": needsShare, "T143": needsShare,
-	"T156": needsCleaner,
-	"T157": "asserted by the tests of package log, in a bubble: retention looks every five minutes",
 }
 
 // blocks are the specification's numbers, first and last. T020 has two that were put in later.

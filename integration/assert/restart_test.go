@@ -25,10 +25,13 @@ func newRestart(ctx context.Context, b *broker, l life, members int) *restart {
 
 // idleLimit is connections.max.idle.ms in the life unmarked, in milliseconds. No assertion of that life but T013 leaves
 // a connection alone for long.
-const idleLimit = 3000
+const idleLimit = 5000
 
-// propertiesOf are settings that a life has besides the usual ones.
-var propertiesOf = map[life][]string{unmarked: {fmt.Sprintf("connections.max.idle.ms=%d", idleLimit)}}
+// propertiesOf are settings that a life has besides the usual ones. In the last one retention looks often, and soon after
+// the start: what other assertions wrote with old times is gone then.
+var propertiesOf = map[life][]string{unmarked: {
+	fmt.Sprintf("connections.max.idle.ms=%d", idleLimit), "log.retention.check.interval.ms=200", "log.initial.task.delay.ms=0",
+}}
 
 // end ends the broker in the way that the next life is about.
 func end(b *broker, l life) error {
