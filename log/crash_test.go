@@ -454,7 +454,11 @@ func (w *powerWalk) crash() error {
 	switch w.r.IntN(3) {
 	case 0:
 		w.note("kill")
-		w.disk, killed = w.disk.Kill(), true
+		before := w.disk
+		w.disk, killed = before.Kill(), true
+		if before.LostSyncs() > 0 { // the Committer's, a moment ago
+			w.distrust()
+		}
 	case 1:
 		w.note("power cut, worst case")
 		w.disk = w.disk.CrashWorst()

@@ -39,7 +39,8 @@ func TestOpenDescriptors(t *testing.T) {
 		t.Fatal(n)
 	}
 	m.Checkpoint()
-	if got := disk.OpenFiles() - idle; got > 5 { // one that is in use at that moment stays open
+	// Those stay open that are in use at that moment: the Committer closes what it syncs in parallel a little later.
+	if got := disk.OpenFiles() - idle; got > 5+parallelSyncs {
 		t.Errorf("after a checkpoint %d files are open", got)
 	}
 	later := time.Now()

@@ -128,6 +128,7 @@ func (f *file) Sync() error {
 	fault := f.enter(OpSync, 0)
 	defer f.s.d.mu.Unlock()
 	if fault.injected {
+		f.s.lostSyncs++
 		f.n.loseUnsynced()
 	}
 	if fault.err != nil {

@@ -33,10 +33,11 @@ type FS struct {
 
 	// What follows is guarded by d.mu.
 
-	down  bool // the process has ended
-	opens int  // files that it has open
-	rules []*Rule
-	locks map[*node]bool
+	down      bool // the process has ended
+	opens     int  // files that it has open
+	lostSyncs int
+	rules     []*Rule
+	locks     map[*node]bool
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -114,6 +115,14 @@ func (s *FS) OpenFiles() int {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	return s.opens
+}
+
+// LostSyncs returns how many calls of Sync and SyncFS have failed by a Rule in this process: what they lost is still in
+// the page cache, and not on the disk.
+func (s *FS) LostSyncs() int {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.lostSyncs
 }
 
 // OpenDirect implements vfs.FS. Reads that are not aligned fail with EINVAL on every system, so that a test finds them.
@@ -310,6 +319,7 @@ func (s *FS) SyncFS(name string) error {
 	fault := s.enter(OpSyncFS, name)
 	defer s.d.mu.Unlock()
 	if fault.injected {
+		s.lostSyncs++
 		s.d.root.walk((*node).loseUnsynced)
 	}
 	if fault.err == nil {

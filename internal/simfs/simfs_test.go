@@ -244,6 +244,9 @@ func TestFailedSyncLosesPages(t *testing.T) {
 		t.Fatalf("Sync: %v, want EIO", err)
 	}
 	must(t, f.Sync()) // it claims success, as Linux does
+	if n := s.LostSyncs(); n != 1 {
+		t.Errorf("%d syncs lost something, want 1", n)
+	}
 	if got := content(t, s, "/f")[:3]; got != "bba" {
 		t.Errorf("a cached read sees %q, want the new bytes", got)
 	}
