@@ -3,7 +3,7 @@
 //
 // A Machine is pure: it decides, and says in Effects what is to be written and who is to be answered. The runtime does
 // the rest. For every decision it guarantees, in this order: the records are appended to the machine's partition as one
-// atomic batch under the leader epoch that the machine was loaded in; they are then replayed to the machine; and a reply
+// atomic batch, unless the machine lets them be parted, under the leader epoch that the machine was loaded in; they are then replayed to the machine; and a reply
 // is released when the partition is committed up to where it ended when the reply was decided. So nobody learns of a
 // state that a failure could take back, and what a machine holds is always what a replay of its log would give, plus
 // soft state (timers, parked requests) that a new leader builds afresh (rule 8.1.2 and rule 1 of the design).
@@ -13,7 +13,11 @@
 // decides.
 package coordinator
 
-import "time"
+import (
+	"time"
+
+	"github.com/kbroker/kbroker/log/record"
+)
 
 // Record is one record for the machine's partition. A nil Value is a tombstone.
 type Record struct{ Key, Value []byte }
@@ -33,9 +37,10 @@ type Effects struct {
 	// Without it the machine is dropped.
 	Refused func(err error, e *Effects)
 
-	// Loose says that the records need not be one batch: when they are too large for that, they become several, of which
-	// a failure may leave the first.
-	Loose bool
+	// Most is what a batch of the topic may take, in bytes; the runtime sets it. Who decides how much to write goes by it.
+	Most int
+
+	cuts []int // where the records may be parted: see Cut
 
 	// Buf is memory to encode records in, which the runtime keeps from one decision to the next: append to it, and give
 	// Append the slices. It may move meanwhile; the slices stay good.
@@ -53,12 +58,40 @@ func (e *Effects) reset() {
 	if cap(e.Buf) > keptBuf {
 		e.Buf = nil
 	}
-	*e = Effects{Records: e.Records[:0], Replies: e.Replies[:0], Soft: e.Soft[:0], Buf: e.Buf[:0]}
+	*e = Effects{Records: e.Records[:0], Replies: e.Replies[:0], Soft: e.Soft[:0], cuts: e.cuts[:0], Buf: e.Buf[:0]}
 }
 
 // Append wants a record written.
 func (e *Effects) Append(key, value []byte) {
 	e.Records = append(e.Records, Record{Key: key, Value: value})
+}
+
+// Cut says that what has been appended so far makes sense without what follows. Records that are too large for one batch
+// are parted at cuts, and a failure of the node may leave the first batches of them; nobody has been answered then. Without
+// a cut records are written all or not at all.
+func (e *Effects) Cut() {
+	if n := len(e.Records); n > 0 && (len(e.cuts) == 0 || e.cuts[len(e.cuts)-1] != n) {
+		e.cuts = append(e.cuts, n)
+	}
+}
+
+// Pieces returns the records as Cut has parted them: in one piece if there is no cut. It is for tests, which take the part
+// of the runtime.
+func (e *Effects) Pieces() [][]Record {
+	var pieces [][]Record
+	from := 0
+	for _, at := range append(e.cuts, len(e.Records)) {
+		if at > from {
+			pieces = append(pieces, e.Records[from:at])
+		}
+		from = at
+	}
+	return pieces
+}
+
+// Fits reports whether records of n bytes, keys and values together, may be written as one batch.
+func (e *Effects) Fits(records, n int) bool {
+	return e.Most == 0 || record.HeaderSize+records*recordOverhead+n <= e.Most
 }
 
 // Answer wants a reply released when the log is committed up to here.

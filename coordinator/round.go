@@ -18,6 +18,7 @@ type scratch struct {
 	effects Effects
 	builder *record.Builder
 	bytes   []byte        // the batches of a round
+	batches []int         // the sizes of a decision's batches, in bytes
 	appends []*log.Append // of a round, and spare ones behind
 	staged  int           // appends in use
 }
@@ -69,6 +70,7 @@ func (s *shard[M]) round(tasks []task[M], due bool) error {
 func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effects), fail Reply) error {
 	e := &s.work.effects
 	e.reset()
+	e.Most = int(s.partition.Log().Config().MaxMessageBytes)
 	err := s.guard("a decision", func() { decide(s.m, now, e) })
 	broken := err != nil // nobody knows whom it would have answered
 	if err == nil {
@@ -85,6 +87,9 @@ func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effe
 	}
 	refused := e.Refused
 	told := ClientError(err)
+	if TooLarge(err) {
+		s.r.large.Add(1)
+	}
 	for _, r := range e.Soft {
 		r(told)
 	}
@@ -100,18 +105,28 @@ func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effe
 	return err
 }
 
-// stage gives the records of a decision their place in the log, and replays them to the machine.
+// stage gives the records of a decision their place in the log, and replays them to the machine. That a batch is too
+// large is found before anything is staged.
 func (s *shard[M]) stage(now time.Time, e *Effects) error {
-	most := int(s.partition.Log().Config().MaxMessageBytes)
-	for records := e.Records; len(records) > 0; {
-		n := len(records)
-		if e.Loose {
-			n = fit(records, most)
-		}
-		if err := s.stageBatch(now, records[:n], most); err != nil {
+	w, ms := s.work, now.UnixMilli()
+	w.batches = w.batches[:0]
+	from := len(w.bytes)
+	for first := 0; first < len(e.Records); {
+		n := e.fit(first)
+		if err := s.encode(ms, e.Records[first:first+n], e.Most); err != nil {
+			w.bytes = w.bytes[:from]
 			return err
 		}
-		records = records[n:]
+		first += n
+	}
+	records := e.Records
+	for _, size := range w.batches {
+		batch := record.Batch(w.bytes[from : from+size])
+		n := int(batch.RecordCount())
+		if err := s.stageBatch(ms, batch, records[:n]); err != nil {
+			return err
+		}
+		records, from = records[n:], from+size
 	}
 	return nil
 }
@@ -119,21 +134,29 @@ func (s *shard[M]) stage(now time.Time, e *Effects) error {
 // recordOverhead is more than a record takes in a batch beside its key and value, in bytes.
 const recordOverhead = 40
 
-// fit returns how many records a batch of at most size bytes has room for, one at least.
-func fit(records []Record, size int) int {
-	size -= record.HeaderSize
-	for i := range records {
-		size -= recordOverhead + len(records[i].Key) + len(records[i].Value)
-		if size < 0 {
-			return max(i, 1)
+// fit returns how many records from the first on become one batch: all if there is room for them, else as many as a cut
+// leaves room for, and if there is none, those up to the first cut.
+func (e *Effects) fit(first int) int {
+	size, best := 0, 0
+	cuts := e.cuts
+	for i := first; i < len(e.Records); i++ {
+		for len(cuts) > 0 && cuts[0] <= first {
+			cuts = cuts[1:]
+		}
+		if len(cuts) > 0 && cuts[0] == i {
+			best, cuts = i-first, cuts[1:]
+		}
+		size += len(e.Records[i].Key) + len(e.Records[i].Value)
+		if best > 0 && !e.Fits(i-first+1, size) {
+			return best
 		}
 	}
-	return len(records)
+	return len(e.Records) - first
 }
 
-// stageBatch stages one batch of at most so many bytes, and replays it.
-func (s *shard[M]) stageBatch(now time.Time, records []Record, most int) error {
-	w, ms := s.work, now.UnixMilli()
+// encode appends a batch to the bytes of the round.
+func (s *shard[M]) encode(ms int64, records []Record, most int) error {
+	w := s.work
 	to := s.r.o.Compression()
 	w.builder.Reset(record.BuilderOptions{Codec: to.Codec, Level: to.Level})
 	for i := range records {
@@ -144,11 +167,17 @@ func (s *shard[M]) stageBatch(now time.Time, records []Record, most int) error {
 	if w.bytes, err = w.builder.AppendTo(w.bytes); err != nil {
 		return err
 	}
-	batch := record.Batch(w.bytes[from:])
-	if len(batch) > most {
-		w.bytes = w.bytes[:from]
-		return fmt.Errorf("records of %d bytes, max.message.bytes of %s is %d: %w", len(batch), s.r.o.Topic, most, kerr.MessageTooLarge)
+	size := len(w.bytes) - from
+	if size > most {
+		return fmt.Errorf("records of %d bytes, max.message.bytes of %s is %d: %w", size, s.r.o.Topic, most, kerr.MessageTooLarge)
 	}
+	w.batches = append(w.batches, size)
+	return nil
+}
+
+// stageBatch stages one batch, and replays its records.
+func (s *shard[M]) stageBatch(ms int64, batch record.Batch, records []Record) error {
+	w := s.work
 	a := w.append()
 	*a = log.Append{Batch: batch, Info: batch.Info(), Origin: log.OriginCoordinator, Now: ms}
 	if err := s.partition.StageUnder(a, -1, s.epoch); err != nil {
@@ -159,6 +188,7 @@ func (s *shard[M]) stageBatch(now time.Time, records []Record, most int) error {
 	r := Replayed{Timestamp: ms, ProducerID: -1, ProducerEpoch: -1}
 	for i := range records {
 		r.Key, r.Value, r.Offset = records[i].Key, records[i].Value, a.BaseOffset+int64(i)
+		var err error
 		if p := s.guard("a replay", func() { err = s.m.Replay(&r) }); p != nil {
 			return p
 		}

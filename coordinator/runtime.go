@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -48,6 +49,7 @@ type Runtime[M Machine] struct {
 	loads   chan struct{} // taken by sending while a partition is loaded
 	scratch sync.Pool     // *scratch, for shards that have work
 	running sync.WaitGroup
+	large   atomic.Int64 // decisions refused for the size of their records
 
 	mu     sync.RWMutex // guards what follows; taken before a shard's mutex
 	shards []*shard[M]  // by partition, nil where this node does not lead
@@ -134,6 +136,9 @@ func (r *Runtime[M]) Apply(next *metadata.Image) {
 		}
 	}
 }
+
+// TooLarge is the number of decisions that were refused since their records do not fit into a batch of the topic.
+func (r *Runtime[M]) TooLarge() int64 { return r.large.Load() }
 
 // Close drops every machine, answering what is parked with COORDINATOR_NOT_AVAILABLE, and waits for the shards' work to
 // end.

@@ -111,7 +111,7 @@ func (g *consumerGroup) admit(j *classicJoin, id string, holder *consumerMember,
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.ProtocolType, resp.Protocol = new(consumerProtocolType), &m.classic.protocols[0].name
 	resp.Generation, resp.MemberID = m.epoch, m.id
-	if last && g.downgradable(nil) {
+	if last && g.downgradable(nil, j.e) {
 		g.downgrade(nil, m, j.now, j.e)
 	} else {
 		g.startSession(m, j.now)

@@ -46,7 +46,7 @@ func (g *consumerGroup) fence(id string, now time.Time, e *coordinator.Effects) 
 // remove takes members out of the group, which enters a new epoch. If only members of the classic protocol stay the group
 // goes on as theirs (rule 8.7.13).
 func (g *consumerGroup) remove(gone []*consumerMember, now time.Time, e *coordinator.Effects) {
-	if g.downgradable(gone) {
+	if g.downgradable(gone, e) {
 		for _, m := range gone {
 			g.endSession(m.id)
 		}

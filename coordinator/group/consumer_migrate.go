@@ -111,7 +111,7 @@ func readAssignment(im *metadata.Image, b []byte) (assignor.Partitions, error) {
 
 // downgradable reports whether the group can become a classic one when some members have gone: those that stay speak the
 // classic protocol.
-func (g *consumerGroup) downgradable(gone []*consumerMember) bool {
+func (g *consumerGroup) downgradable(gone []*consumerMember, e *coordinator.Effects) bool {
 	config := g.machine.config()
 	stay, classics := len(g.members)-len(gone), g.classics
 	for _, m := range gone {
@@ -119,7 +119,11 @@ func (g *consumerGroup) downgradable(gone []*consumerMember) bool {
 			classics--
 		}
 	}
-	return config.Consumer.Downgrade && stay > 0 && stay == classics && stay <= int(config.MaxSize) && g.classicSize(gone) <= maxClassicRecord
+	if !config.Consumer.Downgrade || stay == 0 || stay != classics || stay > int(config.MaxSize) {
+		return false
+	}
+	size := g.classicSize(gone)
+	return size <= maxClassicRecord && e.Fits(1, size)
 }
 
 // maxClassicRecord bounds the record of a group that becomes a classic one, in bytes. It is decided by timers too, which

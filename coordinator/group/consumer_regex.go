@@ -25,8 +25,8 @@ const (
 	searchPause  = time.Millisecond
 	// searchAgain is the least time between two searches for one regular expression when topics have changed.
 	searchAgain = 10 * time.Second
-	// maxResolved bounds the names that one may stand for, in bytes: they are one record, which has to fit into a batch of
-	// __consumer_offsets, and one that does not would cost every group of the partition a reload.
+	// maxResolved bounds the names that one may stand for, in bytes. They are one record besides, which has to fit into a
+	// batch of __consumer_offsets: one that does not would cost every group of the partition a reload.
 	maxResolved = 512 << 10
 )
 
@@ -133,7 +133,7 @@ func (g *consumerGroup) search(expr string, s *search, now time.Time, e *coordin
 	found := s.found
 	s.image, s.found = nil, nil
 	old := g.resolved[expr]
-	if s.size > maxResolved || old != nil && slices.Equal(old.topics, found) {
+	if s.size > maxResolved || !e.Fits(1, s.size+len(expr)+2*len(g.id)+64) || old != nil && slices.Equal(old.topics, found) {
 		return // one that stands for too much stands for what it did
 	}
 	g.write(e, regexRecord{expr, &resolution{topics: found, version: int64(s.searched), at: now.UnixMilli()}})

@@ -101,18 +101,27 @@ func topicHash(t *metadata.Topic, racks map[metadata.BrokerID]string) uint64 {
 // retarget decides anew who is to have what if the group has come into a new epoch, though not sooner after the last
 // time than the assignment interval allows (rule 8.7.6). It happens once per epoch, and what it costs is one pass over
 // the members and the partitions.
+//
+// The targets of a group of many thousands are more than a batch of the topic takes, so they may be parted; Kafka refuses
+// the heartbeat then, and the group stays as it is. If the node fails between two batches, some members have new targets
+// and others old ones, in which a partition may be twice or not at all. The epoch of the targets, which comes last, says
+// that they are not those of the group's epoch: the first heartbeat makes them anew. Until then nobody gets a partition
+// that somebody else has, since owners go by what members have and not by targets.
 func (g *consumerGroup) retarget(now time.Time, im *metadata.Image, e *coordinator.Effects) {
 	if g.epoch <= g.targetEpoch || !g.mayRetarget(now) {
 		return
 	}
+	e.Cut()
 	input := g.assignorInput(im)
 	for i, set := range assignor.Assign(g.assignor(), input) {
 		m := g.members[input.Members[i].ID]
 		if !m.hasTarget || !m.target.Equal(set) {
 			g.write(e, targetRecord{id: m.id, set: set})
+			e.Cut()
 		}
 	}
 	g.write(e, targetEpochRecord{epoch: g.epoch, at: now.UnixMilli()})
+	e.Cut()
 }
 
 // mayRetarget reports whether the assignment interval is over.

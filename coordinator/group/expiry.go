@@ -42,7 +42,6 @@ func (m *Machine) sweepStep(now time.Time, e *coordinator.Effects) {
 	if len(s.left) == 0 {
 		s.begin(m, now)
 	}
-	e.Loose = true // each tombstone stands for itself
 	n := 0
 	for n < len(s.left) && n < sweptPerTick && len(e.Buf) < sweptBytes {
 		if g := m.groups[s.left[n]]; g != nil {
@@ -100,6 +99,7 @@ func (m *Machine) sweepGroup(g *Group, now time.Time, e *coordinator.Effects) {
 	}
 	if _, empty := g.empty(); !keep && empty {
 		g.tombstone(e)
+		e.Cut()
 	}
 }
 
@@ -145,11 +145,12 @@ func (x *expiry) over(o *offset) bool {
 	return o.commitTime <= x.before
 }
 
-// tombstoneOffset wants an offset deleted.
+// tombstoneOffset wants an offset deleted, which stands for itself.
 func tombstoneOffset(e *coordinator.Effects, group, topic string, partition int32) {
 	from := len(e.Buf)
 	e.Buf = appendOffsetKey(e.Buf, group, topic, partition)
 	e.Append(e.Buf[from:len(e.Buf):len(e.Buf)], nil)
+	e.Cut()
 }
 
 // tombstone wants the group itself deleted, whose offsets are. It has no members from here on; the replay of the last

@@ -20,7 +20,6 @@ func (m *Machine) OffsetDelete(req *kmsg.OffsetDeleteRequest, reply func([]kmsg.
 		})
 		return
 	}
-	e.Loose = true
 	topics := make([]kmsg.OffsetDeleteResponseTopic, 0, len(req.Topics))
 	for _, t := range req.Topics {
 		row := kmsg.NewOffsetDeleteResponseTopic()
@@ -65,7 +64,6 @@ func (m *Machine) DeleteGroup(id string, reply coordinator.Reply, e *coordinator
 	} else if _, empty := g.empty(); !empty {
 		refused = kerr.NonEmptyGroup
 	} else {
-		e.Loose = true
 		g.tombstones(e)
 	}
 	e.Answer(func(err error) {

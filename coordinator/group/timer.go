@@ -44,8 +44,9 @@ func (s *timers) next() time.Time {
 	return s.heap[0].at
 }
 
-// recordBytesPerFire bounds the records that fireDue lets come together, in bytes: they are written as one batch, which
-// must fit into max.message.bytes of __consumer_offsets. A thousand groups with long names may expire at once.
+// recordBytesPerFire bounds the records that fireDue lets come together, in bytes, so that a partition is not held up by
+// a thousand groups with long names that expire at once. What one timer has to write is parted from what others have: a
+// batch needs to be no larger than that.
 const recordBytesPerFire = 256 << 10
 
 // fireDue fires the timers that are due, first things first, at most limit of them, and fewer if they have much to write.
@@ -57,6 +58,7 @@ func (s *timers) fireDue(now time.Time, e *coordinator.Effects, limit int) {
 		}
 		t := heap.Pop(&s.heap).(*timer)
 		t.fire(now, e)
+		e.Cut()
 		for ; written < len(e.Records); written++ {
 			size += len(e.Records[written].Key) + len(e.Records[written].Value)
 		}

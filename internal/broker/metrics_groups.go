@@ -139,6 +139,8 @@ var groupMetrics = []metric{
 	},
 	ofNode("kbroker_group_partitions_unanswered", gauge, "", "Partitions of the offsets topic whose groups are not in this scrape, since they were busy.",
 		func(s *scrape) float64 { return float64(s.groups.unanswered) }),
+	ofNode("kbroker_group_decisions_too_large_total", counter, "", "Decisions about groups that were refused, since their records are more than max.message.bytes of the offsets topic.",
+		func(s *scrape) float64 { return float64(s.b.machines.TooLarge()) }),
 	ofNode("kbroker_group_memory_bytes", gauge, "", "Memory that groups and their members take, of kbroker.group.max.bytes.",
 		func(s *scrape) float64 { return float64(s.b.groupMemory.Used()) }),
 	ofNode("kbroker_group_memory_refused_total", counter, "", "Requests of members that were refused since groups have no memory left.",
