@@ -80,19 +80,19 @@ func (d *Deps) changesOf(c *Context, image *metadata.Image, r *configAlteration,
 	if err := d.authorizeConfigs(c, acl.AlterConfigs, r.resource); err != nil {
 		return nil, err
 	}
-	if err := d.checkAltered(image, r.resource); err != nil {
-		return nil, err
-	}
-	if r.resource.Type == configResourceBrokerLogger {
-		return nil, d.Loggers.Alter(r.alterations, validateOnly)
-	}
 	now, alterations := image.Config(r.resource), r.alterations
 	if r.replace {
 		alterations = config.Replace(now, alterations)
 	}
+	if r.resource.Type == metadata.ConfigTopic && r.resource.Name != "" {
+		return d.changesOfTopic(image, r.resource.Name, now, alterations)
+	}
+	if err := d.checkAltered(r.resource); err != nil {
+		return nil, err
+	}
 	switch r.resource.Type {
-	case metadata.ConfigTopic:
-		return d.Config.AlterTopic(now, alterations)
+	case configResourceBrokerLogger:
+		return nil, d.Loggers.Alter(r.alterations, validateOnly)
 	case metadata.ConfigGroup:
 		return d.Config.AlterGroup(now, alterations)
 	case metadata.ConfigClientMetrics:
@@ -104,8 +104,8 @@ func (d *Deps) changesOf(c *Context, image *metadata.Image, r *configAlteration,
 	return d.Config.AlterBroker(r.resource.Name == "", now, alterations)
 }
 
-// checkAltered checks that the resource can have configs of its own.
-func (d *Deps) checkAltered(image *metadata.Image, res metadata.ConfigResource) error {
+// checkAltered checks that a resource, unless it is a topic with a name, can have configs of its own.
+func (d *Deps) checkAltered(res metadata.ConfigResource) error {
 	switch {
 	case res.Type == metadata.ConfigBroker && res.Name == "":
 		return nil
@@ -113,16 +113,21 @@ func (d *Deps) checkAltered(image *metadata.Image, res metadata.ConfigResource) 
 		return d.checkThisBroker(res.Name)
 	case res.Name == "":
 		return refuse(kerr.InvalidRequest, "there are no defaults for resources of type %d: name one", res.Type)
-	case res.Type != metadata.ConfigTopic:
-		return nil
-	}
-	if err := metadata.CheckTopicName(res.Name); err != nil {
-		return refuse(kerr.InvalidTopicException, "%v", err)
-	}
-	if image.Topic(res.Name) == nil {
-		return refuse(kerr.UnknownTopicOrPartition, "there is no topic %s", res.Name)
 	}
 	return nil
+}
+
+// changesOfTopic checks alterations of a topic. As Kafka does it looks at the settings before it asks whether there is
+// such a topic.
+func (d *Deps) changesOfTopic(image *metadata.Image, name string, now map[string]string, alterations []config.Alteration) (config.Changes, error) {
+	if err := metadata.CheckTopicName(name); err != nil {
+		return nil, refuse(kerr.InvalidTopicException, "%v", err)
+	}
+	changes, err := d.Config.AlterTopic(now, alterations)
+	if err == nil && image.Topic(name) == nil {
+		err = refuse(kerr.UnknownTopicOrPartition, "there is no topic %s", name)
+	}
+	return changes, err
 }
 
 // checkEligibleReplicas keeps one value of min.insync.replicas for all brokers where the controller chooses leaders by

@@ -22,11 +22,21 @@ func describeConfigsAPI(d *Deps) API {
 
 func (d *Deps) describeConfigs(c *Context, req *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsResponse {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
+	var refused error // of the whole request: one type without configs fails all of its resources, as in Kafka
+	for _, r := range req.Resources {
+		if err := checkConfigType(metadata.ConfigType(r.ResourceType)); err != nil {
+			refused = err
+		}
+	}
 	for _, r := range req.Resources {
 		row := kmsg.NewDescribeConfigsResponseResource()
 		row.ResourceType, row.ResourceName = r.ResourceType, r.ResourceName
 		res := metadata.ConfigResource{Type: metadata.ConfigType(r.ResourceType), Name: r.ResourceName}
-		entries, err := d.describeResource(c, res, config.Named(r.ConfigNames))
+		var entries []config.Entry
+		err := refused
+		if err == nil {
+			entries, err = d.describeResource(c, res, config.Named(r.ConfigNames))
+		}
 		row.ErrorCode, row.ErrorMessage = d.explainFully(c, err)
 		for i := range entries {
 			row.Configs = append(row.Configs, describedConfig(&entries[i], req))
@@ -105,6 +115,15 @@ func (d *Deps) checkThisBroker(name string) error {
 	return nil
 }
 
+// checkConfigType refuses types of resource that have no configs.
+func checkConfigType(t metadata.ConfigType) error {
+	switch t {
+	case metadata.ConfigTopic, metadata.ConfigGroup, metadata.ConfigBroker, configResourceBrokerLogger, metadata.ConfigClientMetrics:
+		return nil
+	}
+	return refuse(kerr.InvalidRequest, "there is no resource type %d with configs", t)
+}
+
 // authorizeConfigs asks whether the caller may op, DESCRIBE_CONFIGS or ALTER_CONFIGS, on the configs of a resource. It
 // refuses types of resource that have none.
 func (d *Deps) authorizeConfigs(c *Context, op acl.Operation, res metadata.ConfigResource) error {
@@ -121,8 +140,6 @@ func (d *Deps) authorizeConfigs(c *Context, op acl.Operation, res metadata.Confi
 		if !d.allowed(c, op, acl.Cluster, acl.ClusterName) {
 			return kerr.ClusterAuthorizationFailed
 		}
-	default:
-		return refuse(kerr.InvalidRequest, "there is no resource type %d with configs", res.Type)
 	}
-	return nil
+	return checkConfigType(res.Type)
 }

@@ -83,7 +83,7 @@ func (c *connection) startProduce(h *wire.Header, body []byte) (wire.Reply, erro
 	r.acks = cur.int16()
 	now := time.Now()
 	r.deadline = now.Add(time.Duration(cur.int32()) * time.Millisecond)
-	refused := c.refusesTransactional(txnID, cur, h.Version)
+	refused := c.refuses(txnID, cur, h.Version)
 	next := 0
 	for n := cur.array(1); n > 0; n-- {
 		t := produceTopic{first: next}
@@ -167,10 +167,10 @@ func (c *connection) mayWriteBytes(topic []byte) bool {
 	return c.allowed(acl.Write, acl.Topic, string(topic))
 }
 
-// refusesTransactional returns the error of the whole request when one of its batches is transactional and may not be
-// (rule 5.5.1), nil otherwise. cur stands before the topics.
-func (c *connection) refusesTransactional(txnID []byte, cur cursor, version int16) error {
-	pid := int64(-1)
+// refuses returns the error of the whole request when one of its batches is transactional and may not be (rule 5.5.1), or
+// cannot be told to be because it does not begin as one, nil otherwise. cur stands before the topics.
+func (c *connection) refuses(txnID []byte, cur cursor, version int16) error {
+	transactional, pid := false, int64(-1)
 	for n := cur.array(1); n > 0; n-- {
 		if version >= 13 {
 			cur.take(16)
@@ -181,9 +181,15 @@ func (c *connection) refusesTransactional(txnID []byte, cur cursor, version int1
 			cur.int32()
 			b := record.Batch(cur.bytes())
 			cur.tags(nil)
+			if !transactional {
+				if err := record.Unreadable(b); err != nil {
+					return err
+				}
+			}
 			if len(b) < record.HeaderSize || b.Magic() != 2 || !b.IsTransactional() {
 				continue
 			}
+			transactional = true
 			if txnID == nil || !c.allowed(acl.Write, acl.TransactionalID, string(txnID)) {
 				return kerr.TransactionalIDAuthorizationFailed
 			}

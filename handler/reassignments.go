@@ -16,9 +16,10 @@ func alterReassignmentsAPI(d *Deps) API {
 
 func (d *Deps) alterReassignments(c *Context, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
-	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 	if len(req.Topics) == 0 {
-		resp.ErrorMessage = new("") // as Kafka answers
+		resp.ErrorMessage = new("") // as Kafka answers, which does not look at the request further
+	} else {
+		resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 	}
 	if !d.allowed(c, acl.Alter, acl.Cluster, acl.ClusterName) {
 		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code

@@ -155,18 +155,31 @@ func (c Changes) add(k *Key, a Alteration, now map[string]string, inherited func
 	if !overridden {
 		current = inherited()
 	}
-	list := splitList(current)
-	for _, e := range splitList(*a.Value) {
-		switch has := slices.Contains(list, e); {
-		case a.Op == Append && !has:
+	list := slices.DeleteFunc(strings.Split(current, ","), func(e string) bool { return e == "" })
+	for _, e := range operands(*a.Value) {
+		switch at := slices.Index(list, e); {
+		case a.Op == Append && at < 0:
 			list = append(list, e)
-		case a.Op == Subtract && has:
-			list = slices.DeleteFunc(list, func(x string) bool { return x == e })
+		case a.Op == Subtract && at >= 0:
+			list = slices.Delete(list, at, at+1)
 		}
 	}
 	joined := strings.Join(list, ",")
 	c[a.Name] = &joined
 	return nil
+}
+
+// operands are the elements that APPEND adds and SUBTRACT takes out, split as Kafka does it: spaces belong to an element,
+// and what trailing commas stand for is dropped. Nothing at all is one empty element, which few lists take.
+func operands(value string) []string {
+	if value == "" {
+		return []string{""}
+	}
+	value = strings.TrimRight(value, ",")
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ",")
 }
 
 // applied returns the overrides after the changes.

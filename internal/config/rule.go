@@ -158,14 +158,15 @@ func whole(value string, bits int) (string, error) {
 	return strconv.FormatInt(v, 10), nil
 }
 
-// distinct drops repeated elements where the elements are words of a set; elsewhere the list stays as it is.
+// distinct drops repeated elements where the elements are words of a set; elsewhere the list stays as it is. Empty
+// elements stay for check to find: "," is no empty list.
 func (k *Key) distinct(elements []string) []string {
 	if _, ok := k.Valid.(oneOf); !ok {
 		return elements
 	}
 	var kept []string
 	for _, e := range elements {
-		if !slices.Contains(kept, e) {
+		if e == "" || !slices.Contains(kept, e) {
 			kept = append(kept, e)
 		}
 	}

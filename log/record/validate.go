@@ -121,6 +121,14 @@ func checkRequest(b []byte, o *ValidateOptions) (Batch, error) {
 // whatever their format.
 const minMessageLength = 14
 
+// Unreadable returns the error of bytes that do not even begin as a batch or message does: those whose length or format
+// cannot be. It is nil for everything that CheckRequest finds to be wrong in another way. Kafka looks for it in all of a
+// request before it does anything, and fails all of it.
+func Unreadable(b []byte) error {
+	_, err := frameBatch(b)
+	return err
+}
+
 // frameBatch returns the size of the batch or message at the start of b, 0 when b ends before it does: such a tail is
 // ignored, which leaves either no batch at all or drops what follows the first (rule 2.4.4).
 func frameBatch(b []byte) (int, error) {
