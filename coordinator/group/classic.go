@@ -40,7 +40,8 @@ const consumerProtocolType = "consumer"
 // Its durable part is what the last GroupMetadata record says: generation, protocol, leader, members, assignments. It is
 // changed where the record is decided, not where it is replayed, since a failed append drops the whole machine. The rest
 // is soft: who is parked, pending ids, timers, and a rebalance under way. A new coordinator therefore takes up a group
-// that was rebalancing as Stable in its last recorded generation, and its members begin again (rule 8.3.13).
+// that was rebalancing as Stable in its last recorded generation, and its members begin again (rule 8.3.13); as one that
+// still rebalances if members had gone meanwhile.
 type classicGroup struct {
 	machine *Machine
 	id      string
@@ -60,6 +61,8 @@ type classicGroup struct {
 	phase    timer
 	unsynced int // members that have not sent SyncGroup in this generation
 	initial  initialDelay
+
+	departures departures
 
 	topics *subscription // what all members subscribe to, once somebody asked; nil after members changed
 }
@@ -155,13 +158,13 @@ func (g *classicGroup) checkCommit(now time.Time, c *commitIdentity) error {
 func (g *classicGroup) checkFetch(*string, int32) error { return nil }
 
 // loaded implements membership: members have their full time to be heard of (rule 8.3.13). A group that is larger than
-// group.max.size now allows must come together anew.
+// group.max.size now allows must come together anew, and so must one whose record says that members have gone.
 func (g *classicGroup) loaded(now time.Time, e *coordinator.Effects) {
 	for m := range g.all {
 		g.startSession(m, now)
 	}
-	if g.len() > int(g.machine.config().MaxSize) {
-		g.rebalance(now, e)
+	if g.status == classicPreparing || g.len() > int(g.machine.config().MaxSize) {
+		g.prepare(now, e)
 	}
 }
 
@@ -181,6 +184,7 @@ func (g *classicGroup) dissolve(err error, e *coordinator.Effects) {
 			e.Answer(m.takeSync().with(refusedSync(err)))
 		}
 	}
+	g.settleDepartures(e)
 	g.stopTimers()
 }
 
@@ -189,6 +193,7 @@ func (g *classicGroup) stopTimers() {
 		g.machine.timers.cancel(&m.session)
 	}
 	g.machine.timers.cancel(&g.phase)
+	g.machine.timers.cancel(&g.departures.timer)
 	g.pending.clear(&g.machine.timers)
 }
 
@@ -202,6 +207,10 @@ func (g *classicGroup) unload(err error) {
 			m.takeSync()(nil, err)
 		}
 	}
+	for _, r := range g.departures.waiting {
+		r(err)
+	}
+	g.departures.waiting = nil
 }
 
 // code is the error code of a decision.

@@ -66,6 +66,57 @@ func TestMemberBytesAreBounded(t *testing.T) {
 	}
 }
 
+// TestDeparturesAreBounded: a thousand members that leave at once cost two records of the group, and as many that leave
+// one after the other a number of bytes for the time that they take. Everybody is answered.
+func TestDeparturesAreBounded(t *testing.T) {
+	const members = 1000
+	for _, pause := range []time.Duration{0, time.Millisecond} {
+		l := newLab()
+		ids := l.settledGroup(members)
+		before, began := len(l.log), l.now
+		for _, id := range ids[:members-1] {
+			req := kmsg.NewPtrLeaveGroupRequest()
+			req.Version, req.Group = 5, labGroup
+			req.Members = []kmsg.LeaveGroupRequestMember{{MemberID: id}}
+			l.leave(req)
+			l.pass(pause)
+		}
+		l.pass(longestDeparture)
+		written := 0
+		for _, r := range l.log[before:] {
+			written += len(r.Value)
+		}
+		most := 2 * len(l.log[before-1].Value)
+		if pause > 0 {
+			most += int(l.now.Sub(began).Seconds() * departureBytesPerSecond)
+		}
+		if written > most || l.parked != 0 || len(l.left) != members-1 {
+			t.Errorf("with a pause of %v: %d records of %d bytes, of at most %d; %d have left, %d wait", pause, len(l.log)-before, written, most, len(l.left), l.parked)
+		}
+		if l.load(); l.m.groups[labGroup].members.len() != 1 {
+			t.Errorf("after a crash: %s", l.state())
+		}
+	}
+}
+
+// settledGroup makes a group that is Stable, and returns the ids of its members.
+func (l *lab) settledGroup(members int) (ids []string) {
+	l.config.InitialRebalanceDelay = 3 * time.Second
+	for range members {
+		l.joinOf(labGroup, "client", 3, make([]byte, 100))
+	}
+	l.pass(6 * time.Second)
+	g := l.m.groups[labGroup].members.(*classicGroup)
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Version, req.Group, req.MemberID, req.Generation = 5, labGroup, g.leader, g.generation
+	for m := range g.all {
+		ids = append(ids, m.id)
+		req.GroupAssignment = append(req.GroupAssignment, kmsg.SyncGroupRequestGroupAssignment{MemberID: m.id, MemberAssignment: make([]byte, 50)})
+	}
+	l.sync(l.actor("leader"), req)
+	return ids
+}
+
 // TestTickIsBounded: groups that empty at the same time are written in batches that fit.
 func TestTickIsBounded(t *testing.T) {
 	l := newLab()

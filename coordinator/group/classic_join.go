@@ -168,7 +168,7 @@ func (g *classicGroup) expel(id string, j *classicJoin) {
 	pending := g.pending.drop(&g.machine.timers, id)
 	m := g.byID[id]
 	if m != nil {
-		g.remove(m, j.e)
+		g.remove(m, j.now, j.e)
 	}
 	if pending || m != nil {
 		g.shrunk(j.now, j.e)

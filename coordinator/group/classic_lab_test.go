@@ -27,6 +27,7 @@ type lab struct {
 	actors map[string]*actor
 	out    []string // what was answered and written since it was last taken
 	parked int      // requests without an answer
+	left   []string // ids of members that left and were told so
 
 	most     int  // bytes of a decision's records; 0: any number
 	printing bool // records are printed; costs more than all else
@@ -132,6 +133,19 @@ func (l *lab) pass(d time.Duration) {
 	l.now = until
 }
 
+// settle writes what departures make due, as the runtime does right after the decisions that came with them.
+func (l *lab) settle() {
+	if g := l.m.groups[labGroup]; g != nil {
+		c, ok := g.members.(*classicGroup)
+		if ok && c.departures.index > 0 && !c.departures.at.After(l.now) {
+			l.decide(func(e *effects) {
+				l.m.timers.cancel(&c.departures.timer)
+				c.departures.fire(l.now, e)
+			})
+		}
+	}
+}
+
 // once makes a reply that counts as parked until it is called, and must not be called again.
 func once[R any](l *lab, what string, fn func(R, error)) func(R, error) {
 	l.parked++
@@ -226,9 +240,16 @@ func (l *lab) heartbeat(a *actor, req *kmsg.HeartbeatRequest) (code int16) {
 }
 
 func (l *lab) leave(req *kmsg.LeaveGroupRequest) {
-	reply := once(l, "a leave", func(resp *kmsg.LeaveGroupResponse, _ error) {
+	reply := once(l, "a leave", func(resp *kmsg.LeaveGroupResponse, err error) {
+		if err != nil {
+			l.out = append(l.out, fmt.Sprintf("left: %v", err))
+			return
+		}
 		var rows []string
 		for _, r := range resp.Members {
+			if r.ErrorCode == 0 {
+				l.left = append(l.left, r.MemberID)
+			}
 			for _, a := range l.actors {
 				if a.id == r.MemberID && r.ErrorCode == 0 {
 					a.id = ""
@@ -281,7 +302,11 @@ func describeRecord(r coordinator.Record) string {
 	}
 	s := fmt.Sprintf("%q: generation %d, type %q", r.Key[4:], v.Generation, v.ProtocolType)
 	if v.Protocol != nil {
-		s += fmt.Sprintf(", %s, led by %s", *v.Protocol, *v.Leader)
+		leader := "nobody"
+		if v.Leader != nil {
+			leader = *v.Leader
+		}
+		s += fmt.Sprintf(", %s, led by %s", *v.Protocol, leader)
 	}
 	for _, m := range v.Members {
 		s += fmt.Sprintf("; %s%s %s=%s", m.MemberID, instanceText(m.InstanceID), m.Subscription, m.Assignment)

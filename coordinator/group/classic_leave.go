@@ -19,9 +19,11 @@ func (m *Machine) LeaveGroup(now time.Time, req *kmsg.LeaveGroupRequest, reply f
 		leaving = []kmsg.LeaveGroupRequestMember{row}
 	}
 	resp := kmsg.NewPtrLeaveGroupResponse()
+	answer := e.Answer
 	switch members := m.membersOf(req.Group).(type) {
 	case *classicGroup:
 		resp.Members = members.leave(now, leaving, e)
+		answer = func(r coordinator.Reply) { members.farewell(r, e) }
 	case classicHost:
 		m.reversible(req.Group, now, e, func() { resp.Members = members.leaveClassic(now, leaving, e) })
 	default:
@@ -32,7 +34,7 @@ func (m *Machine) LeaveGroup(now time.Time, req *kmsg.LeaveGroupRequest, reply f
 	if req.Version < 3 {
 		resp.ErrorCode = resp.Members[0].ErrorCode
 	}
-	e.Answer(func(err error) { reply(resp, err) })
+	answer(func(err error) { reply(resp, err) })
 }
 
 // left is the row that answers one who wants to leave.
@@ -46,7 +48,7 @@ func (g *classicGroup) leave(now time.Time, leaving []kmsg.LeaveGroupRequestMemb
 	rows := make([]kmsg.LeaveGroupResponseMember, 0, len(leaving))
 	fewer := false
 	for _, who := range leaving {
-		err := g.leaveOne(who, e)
+		err := g.leaveOne(who, now, e)
 		fewer = fewer || err == nil
 		rows = append(rows, left(who, err))
 	}
@@ -57,12 +59,12 @@ func (g *classicGroup) leave(now time.Time, leaving []kmsg.LeaveGroupRequestMemb
 }
 
 // leaveOne removes a member. An administrator may name a static member by its instance id alone.
-func (g *classicGroup) leaveOne(who kmsg.LeaveGroupRequestMember, e *coordinator.Effects) error {
+func (g *classicGroup) leaveOne(who kmsg.LeaveGroupRequestMember, now time.Time, e *coordinator.Effects) error {
 	if who.MemberID == "" {
 		if who.InstanceID == nil || g.static[*who.InstanceID] == nil {
 			return kerr.UnknownMemberID
 		}
-		g.remove(g.static[*who.InstanceID], e)
+		g.remove(g.static[*who.InstanceID], now, e)
 		return nil
 	}
 	if g.pending.drop(&g.machine.timers, who.MemberID) {
@@ -70,7 +72,7 @@ func (g *classicGroup) leaveOne(who kmsg.LeaveGroupRequestMember, e *coordinator
 	}
 	m, err := g.check(who.MemberID, who.InstanceID)
 	if err == nil {
-		g.remove(m, e)
+		g.remove(m, now, e)
 	}
 	return err
 }

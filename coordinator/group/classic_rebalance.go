@@ -39,6 +39,11 @@ func (g *classicGroup) rebalance(now time.Time, e *coordinator.Effects) {
 			}
 		}
 	}
+	g.prepare(now, e)
+}
+
+// prepare has the members of a group that was settled come together.
+func (g *classicGroup) prepare(now time.Time, e *coordinator.Effects) {
 	g.initial = initialDelay{}
 	g.enter(classicPreparing, now)
 	if g.everybodyJoined() {
@@ -101,7 +106,7 @@ func (g *classicGroup) complete(now time.Time, e *coordinator.Effects) {
 	if g.joining < g.len() {
 		for m := range g.all {
 			if m.join == nil && m.instanceID == nil {
-				g.remove(m, e)
+				g.remove(m, now, e)
 			}
 		}
 	}
@@ -155,7 +160,7 @@ func (g *classicGroup) syncsOver(now time.Time, e *coordinator.Effects) {
 	}
 	for m := range g.all {
 		if m.owesSync {
-			g.remove(m, e)
+			g.remove(m, now, e)
 		}
 	}
 	g.rebalance(now, e)
@@ -176,12 +181,12 @@ func (g *classicGroup) sessionOver(m *classicMember, now time.Time, e *coordinat
 	if m.parked() && !m.fresh {
 		return
 	}
-	g.remove(m, e)
+	g.remove(m, now, e)
 	g.shrunk(now, e)
 }
 
 // remove takes a member out of the group. What it has parked is answered: it is no member any more.
-func (g *classicGroup) remove(m *classicMember, e *coordinator.Effects) {
+func (g *classicGroup) remove(m *classicMember, now time.Time, e *coordinator.Effects) {
 	g.machine.timers.cancel(&m.session)
 	if reply, ok := g.unpark(m); ok {
 		e.Answer(reply.with(refusedJoin("", kerr.UnknownMemberID)))
@@ -194,6 +199,7 @@ func (g *classicGroup) remove(m *classicMember, e *coordinator.Effects) {
 		g.unsynced--
 	}
 	g.drop(m)
+	g.departed(m, now)
 	g.topics = nil
 	if g.leader == m.id {
 		g.leader = ""

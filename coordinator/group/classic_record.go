@@ -29,16 +29,22 @@ func (g *classicGroup) recordEmpty(e *coordinator.Effects) {
 	e.Append(groupMetadataKey(g.id), v.AppendTo(nil))
 }
 
-// record writes the group's durable part (rule 8.3.13).
+// record writes the group's durable part (rule 8.3.13): all its members but those that have not been told of a generation
+// yet. In the middle of a rebalance, when members have gone, it names no leader. Kafka always names one, and can do
+// without when it loads; here it says that those who stay have to come together, or nobody would get what the others had.
 func (g *classicGroup) record(e *coordinator.Effects) {
 	v := kmsg.NewGroupMetadataValue()
 	v.Version, v.ProtocolType, v.Generation, v.Protocol = groupMetadataVersion, g.typ, g.generation, g.protocol
 	v.CurrentStateTimestamp = g.since.UnixMilli()
-	if g.leader != "" {
+	if g.leader != "" && g.status == classicStable {
 		v.Leader = &g.leader
 	}
 	size := 64 + len(g.id)
 	for m := range g.all {
+		if m.fresh {
+			continue
+		}
+		m.recorded = true
 		row := kmsg.NewGroupMetadataValueMember()
 		row.MemberID, row.InstanceID, row.ClientID, row.ClientHost = m.id, m.instanceID, m.clientID, m.clientHost
 		row.RebalanceTimeoutMillis = int32(m.rebalanceTimeout.Milliseconds())
@@ -47,7 +53,11 @@ func (g *classicGroup) record(e *coordinator.Effects) {
 		v.Members = append(v.Members, row)
 		size += m.size()
 	}
+	if len(v.Members) == 0 {
+		v.Protocol = nil
+	}
 	e.Append(groupMetadataKey(g.id), v.AppendTo(make([]byte, 0, size)))
+	g.settleDepartures(e)
 }
 
 // replayGroupMetadata applies a record of key type 2. While the machine is being loaded it says what the group is. Later
@@ -78,7 +88,8 @@ func (m *Machine) replayGroupMetadata(id string, value []byte, loading bool) err
 	return nil
 }
 
-// readClassic makes a group of its record. It is Stable if it has members, whatever it was when its coordinator stopped.
+// readClassic makes a group of its record. It is Stable if it has members, whatever it was when its coordinator stopped;
+// without a leader it was rebalancing (see record).
 func (m *Machine) readClassic(id string, value []byte) (*classicGroup, error) {
 	v := kmsg.NewGroupMetadataValue()
 	if err := v.ReadFrom(value); err != nil {
@@ -105,7 +116,11 @@ func (m *Machine) readClassic(id string, value []byte) (*classicGroup, error) {
 		}
 		g.adopt(m)
 	}
-	if g.len() > 0 {
+	switch {
+	case g.len() == 0:
+	case v.Leader == nil:
+		g.status = classicPreparing
+	default:
 		g.status = classicStable
 	}
 	if v.Leader != nil && g.byID[*v.Leader] != nil {
@@ -121,6 +136,7 @@ func readMember(row *kmsg.GroupMetadataValueMember, selected string) *classicMem
 		sessionTimeout: millis(row.SessionTimeoutMillis), rebalanceTimeout: millis(row.RebalanceTimeoutMillis),
 		protocols:  []protocol{{selected, bytes.Clone(row.Subscription)}},
 		assignment: bytes.Clone(row.Assignment),
+		recorded:   true,
 	}
 	if row.RebalanceTimeoutMillis < 0 {
 		m.rebalanceTimeout = m.sessionTimeout

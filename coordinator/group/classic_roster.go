@@ -39,6 +39,8 @@ type classicMember struct {
 	fresh bool
 	join  respond[*kmsg.JoinGroupResponse] // parked until the rebalance completes; nil without. The roster sets it.
 	sync  respond[*kmsg.SyncGroupResponse] // parked until the leader has spoken; nil without
+	// recorded members are in the group's record, under this id or an earlier one.
+	recorded bool
 	// owesSync is true until the member has sent SyncGroup in this generation.
 	owesSync bool
 

@@ -110,10 +110,14 @@ func (g *classicGroup) distribute(s *classicSync) {
 		g.assign(m, given[m.id])
 	}
 	g.enter(classicStable, s.now)
+	owed := g.departures.owed
 	g.record(s.e)
 	s.e.Refused = func(_ error, e *coordinator.Effects) {
 		for m := range g.all {
 			g.assign(m, nil)
+		}
+		if owed {
+			g.owe(s.now)
 		}
 		g.rebalance(s.now, e)
 	}

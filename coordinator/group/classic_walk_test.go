@@ -172,7 +172,36 @@ func (w *walk) check() error {
 	if err := w.checkOwners(g); err != nil {
 		return err
 	}
+	for _, id := range w.lab.left {
+		if g.byID[id] != nil {
+			return fmt.Errorf("%s left, and is back", id)
+		}
+	}
+	if err := w.checkGhosts(g); err != nil {
+		return err
+	}
 	return w.checkDurable(g)
+}
+
+// checkGhosts sees that the last record has nobody who is gone, unless another one is due.
+func (w *walk) checkGhosts(g *classicGroup) error {
+	d := &g.departures
+	if d.owed != (d.index > 0) || !d.owed && len(d.waiting) > 0 {
+		return fmt.Errorf("a record is due: %v, at %v, with %d answers", d.owed, d.at, len(d.waiting))
+	}
+	if d.owed {
+		return nil
+	}
+	v := kmsg.NewGroupMetadataValue()
+	if err := v.ReadFrom(w.lab.log[len(w.lab.log)-1].Value); err != nil {
+		return err
+	}
+	for _, m := range v.Members {
+		if g.byID[m.MemberID] == nil && (m.InstanceID == nil || g.static[*m.InstanceID] == nil) {
+			return fmt.Errorf("%s is gone, and the record has it", m.MemberID)
+		}
+	}
+	return nil
 }
 
 // checkOwners sees that within a generation no partition is told to two members. A static member is the same one after a

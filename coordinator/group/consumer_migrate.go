@@ -171,11 +171,11 @@ func (g *consumerGroup) downgrade(gone []*consumerMember, joined *consumerMember
 	c.protocol = new(c.vote(c.byID[c.leader]))
 	g.tombstones(e)
 	g.machine.groups[g.id].seat(c, g.machine)
-	c.record(e)
 	for m := range c.all {
 		c.startSession(m, now)
 	}
 	if joined == nil {
 		c.rebalance(now, e)
 	}
+	c.record(e)
 }

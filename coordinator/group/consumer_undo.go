@@ -94,6 +94,7 @@ func (m *Machine) takeBack(id string, members membership, now time.Time, e *coor
 				members.startSession(member, now)
 			}
 			members.rebalance(now, e)
+			members.owe(now)
 		}
 	}
 }
