@@ -39,7 +39,7 @@ func TestFranzGo(t *testing.T) {
 	s := compileFranz(t)
 	if *kills > 0 {
 		bootstrap, killer := startKilled(t, *kills)
-		s.run(t, options{env: franzEnvironment(bootstrap), only: "^(TestIssue1034|TestGroup)", timeout: franzTimeout})
+		s.run(t, options{env: franzEnvironment(bootstrap), only: "^(TestPauseIssueOct2023|TestIssue1034|TestGroup)", timeout: franzTimeout})
 		killer.end(t)
 		return
 	}
