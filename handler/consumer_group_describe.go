@@ -1,9 +1,6 @@
 package handler
 
 import (
-	"sync"
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -48,31 +45,22 @@ func (d *Deps) consumerGroupDescribe(c *Context, req *kmsg.ConsumerGroupDescribe
 		resp.Groups = append(resp.Groups, rows...)
 		p.Answer(resp)
 	}
-	if len(asked) == 0 {
-		done()
-		return
-	}
-	all := &gather{left: len(asked), done: done}
-	for i, id := range asked {
-		var once sync.Once // a fault of the coordinator may answer twice
-		answer := func(row kmsg.ConsumerGroupDescribeResponseGroup) {
-			once.Do(func() { all.part(func() { rows[i] = row }) })
-		}
-		fail := func(err error) { answer(d.undescribed(c, id, err)) }
-		d.Groups.Do(id, func(m *group.Machine, _ time.Time, e *coordinator.Effects) {
-			row, refused := m.DescribeConsumerGroup(id)
-			e.Answer(func(err error) {
-				switch {
-				case err != nil:
-					fail(err)
-				case refused != nil:
-					fail(refused)
-				default:
-					answer(d.visible(c, req, row))
-				}
-			})
-		}, fail)
-	}
+	all := &gather{done: done}
+	all.expect(len(asked))
+	fail := func(i int, err error) { all.part(i, func() { rows[i] = d.undescribed(c, asked[i], err) }) }
+	d.eachGroup(asked, func(i int, m *group.Machine, e *coordinator.Effects) {
+		row, refused := m.DescribeConsumerGroup(asked[i])
+		e.Answer(func(err error) {
+			switch {
+			case err != nil:
+				fail(i, err)
+			case refused != nil:
+				fail(i, refused)
+			default:
+				all.part(i, func() { rows[i] = d.visible(c, req, row) })
+			}
+		})
+	}, fail)
 }
 
 // undescribed is the row of a group that is not described.

@@ -119,34 +119,3 @@ func large(a API) API {
 	a.Large = true
 	return a
 }
-
-// gather makes one answer of several parts, which come from any goroutine.
-type gather struct {
-	mu   sync.Mutex // guards left, and whatever the parts write to
-	left int
-	done func() // called after the last part, or at once when none is expected
-}
-
-// expect says how many parts there will be. It is called before the first of them.
-func (g *gather) expect(n int) {
-	g.left = n
-	if n == 0 {
-		g.done()
-	}
-}
-
-// part adds one part under the lock. Parts after the last are ignored: of an answer, only the first counts.
-func (g *gather) part(add func()) {
-	g.mu.Lock()
-	if g.left == 0 {
-		g.mu.Unlock()
-		return
-	}
-	add()
-	g.left--
-	last := g.left == 0
-	g.mu.Unlock()
-	if last {
-		g.done()
-	}
-}

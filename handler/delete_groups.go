@@ -2,7 +2,6 @@ package handler
 
 import (
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,16 +20,20 @@ func (d *Deps) deleteGroups(c *Context, req *kmsg.DeleteGroupsRequest, p *Pendin
 	ids := slices.Compact(slices.Sorted(slices.Values(req.Groups))) // each has one row
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(ids))
-	all := &gather{done: func() { p.Answer(resp) }}
-	all.expect(len(ids))
+	var asked []string
+	var places []int // of those asked, among all
 	for i, id := range ids {
-		row := &resp.Groups[i]
-		row.Group = id
-		done := func(err error) { all.part(func() { row.ErrorCode = code(err) }) }
+		resp.Groups[i].Group = id
 		if !d.allowed(c, acl.Delete, acl.Group, id) {
-			done(kerr.GroupAuthorizationFailed)
+			resp.Groups[i].ErrorCode = kerr.GroupAuthorizationFailed.Code
 			continue
 		}
-		d.Groups.Do(id, func(m *group.Machine, _ time.Time, e *coordinator.Effects) { m.DeleteGroup(id, done, e) }, done)
+		asked, places = append(asked, id), append(places, i)
 	}
+	all := &gather{done: func() { p.Answer(resp) }}
+	all.expect(len(asked))
+	done := func(i int, err error) { all.part(i, func() { resp.Groups[places[i]].ErrorCode = code(err) }) }
+	d.eachGroup(asked, func(i int, m *group.Machine, e *coordinator.Effects) {
+		m.DeleteGroup(asked[i], func(err error) { done(i, err) }, e)
+	}, done)
 }

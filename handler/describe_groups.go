@@ -1,8 +1,6 @@
 package handler
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -36,22 +34,15 @@ func (d *Deps) describeGroups(c *Context, req *kmsg.DescribeGroupsRequest, p *Pe
 			row.AuthorizedOperations = d.authorizedOperations(c, acl.Group, id, groupOperations)
 		}
 	}
-	split := d.Groups.Split(req.Groups)
 	all := &gather{done: func() { p.Answer(resp) }}
-	all.expect(len(split))
-	for _, places := range split { // each part writes to rows of its own
-		d.Groups.Do(req.Groups[places[0]], func(m *group.Machine, _ time.Time, e *coordinator.Effects) {
-			for _, i := range places {
-				d.describeGroup(c, &resp.Groups[i], m)
-			}
-			e.AnswerNow(func(error) { all.part(func() {}) })
-		}, func(err error) {
-			for _, i := range places {
-				failGroup(&resp.Groups[i], d.codeOf(c, err))
-			}
-			all.part(func() {})
-		})
-	}
+	all.expect(len(req.Groups))
+	d.eachGroup(req.Groups, func(i int, m *group.Machine, e *coordinator.Effects) {
+		row := resp.Groups[i]
+		d.describeGroup(c, &row, m)
+		e.AnswerNow(func(error) { all.part(i, func() { resp.Groups[i] = row }) })
+	}, func(i int, err error) {
+		all.part(i, func() { failGroup(&resp.Groups[i], d.codeOf(c, err)) })
+	})
 }
 
 // maxTellings is how often an answer tells of one group. A request of a few megabytes may name it a million times, and

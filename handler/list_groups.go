@@ -29,21 +29,21 @@ func (d *Deps) listGroups(c *Context, req *kmsg.ListGroupsRequest, p *Pending) {
 		}
 		p.Answer(resp)
 	}}
-	fail := func(err error) {
-		all.part(func() {
+	fail := func(i int, err error) {
+		all.part(i, func() {
 			// A partition that is led elsewhere meanwhile is listed there.
 			if !errors.Is(err, kerr.NotCoordinator) {
 				failure = err
 			}
 		})
 	}
-	d.Groups.DoEach(func(n int) { all.expect(n) }, func(m *group.Machine, _ time.Time, e *coordinator.Effects) {
+	d.Groups.DoEach(all.expect, func(i int, m *group.Machine, _ time.Time, e *coordinator.Effects) {
 		m.ListGroups(req.StatesFilter, req.TypesFilter, func(rows []kmsg.ListGroupsResponseGroup, err error) {
 			if err != nil {
-				fail(err)
+				fail(i, err)
 				return
 			}
-			all.part(func() { groups = append(groups, rows...) })
+			all.part(i, func() { groups = append(groups, rows...) })
 		}, e)
 	}, fail)
 }

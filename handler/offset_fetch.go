@@ -1,8 +1,6 @@
 package handler
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -23,19 +21,31 @@ func (d *Deps) offsetFetch(c *Context, req *kmsg.OffsetFetchRequest, p *Pending)
 		groups = []kmsg.OffsetFetchRequestGroup{singleGroup(c.Version, req)}
 	}
 	rows := make([]kmsg.OffsetFetchResponseGroup, len(groups))
-	all := &gather{done: func() { p.Answer(offsetFetchResponse(c.Version, rows)) }}
-	all.expect(len(groups))
+	var fetches []*groupFetch
+	var ids []string
 	image := d.Metadata.Load()
 	named := tellings{}
 	for i := range groups {
-		f := &groupFetch{d: d, c: c, image: image, asked: &groups[i]}
-		done := func(row kmsg.OffsetFetchResponseGroup) { all.part(func() { rows[i] = row }) }
-		if !named.another(groups[i].Group) {
-			done(f.failed(kerr.InvalidRequest))
+		f := &groupFetch{d: d, c: c, image: image, asked: &groups[i], row: &rows[i]}
+		if err := f.admit(named); err != nil {
+			*f.row = f.failed(err)
 			continue
 		}
-		f.start(req.RequireStable, done)
+		fetches, ids = append(fetches, f), append(ids, f.asked.Group)
 	}
+	all := &gather{done: func() { p.Answer(offsetFetchResponse(c.Version, rows)) }}
+	all.expect(len(fetches))
+	fail := func(i int, err error) { all.part(i, func() { *fetches[i].row = fetches[i].failed(err) }) }
+	d.eachGroup(ids, func(i int, m *group.Machine, e *coordinator.Effects) {
+		f := fetches[i]
+		m.OffsetFetch(&f.ask, req.RequireStable, func(row kmsg.OffsetFetchResponseGroup, err error) {
+			if err != nil {
+				fail(i, err)
+				return
+			}
+			all.part(i, func() { *f.row = f.complete(row) })
+		}, e)
+	}, fail)
 }
 
 // singleGroup is a request before version 8 in the form of the newest.
@@ -77,30 +87,25 @@ type groupFetch struct {
 	c     *Context
 	image *metadata.Image
 	asked *kmsg.OffsetFetchRequestGroup
+	ask   kmsg.OffsetFetchRequestGroup   // what the coordinator is asked about
+	row   *kmsg.OffsetFetchResponseGroup // the answer's
 	// refused has the topics that the coordinator is not asked about. Like Kafka the row ends with them.
 	refused []kmsg.OffsetFetchResponseGroupTopic
 }
 
-// start has the group's row made.
-func (f *groupFetch) start(requireStable bool, done func(kmsg.OffsetFetchResponseGroup)) {
-	if !f.d.allowed(f.c, acl.Describe, acl.Group, f.asked.Group) {
-		done(f.failed(kerr.GroupAuthorizationFailed))
-		return
+// admit says what keeps the group's coordinator from being asked, and completes what it is asked.
+func (f *groupFetch) admit(named tellings) error {
+	switch {
+	case !named.another(f.asked.Group):
+		return kerr.InvalidRequest
+	case !f.d.allowed(f.c, acl.Describe, acl.Group, f.asked.Group):
+		return kerr.GroupAuthorizationFailed
 	}
-	ask := *f.asked
-	if ask.Topics != nil {
-		ask.Topics = f.admit(ask.Topics)
+	f.ask = *f.asked
+	if f.ask.Topics != nil {
+		f.ask.Topics = f.topics(f.ask.Topics)
 	}
-	fail := func(err error) { done(f.failed(err)) }
-	f.d.Groups.Do(ask.Group, func(m *group.Machine, _ time.Time, e *coordinator.Effects) {
-		m.OffsetFetch(&ask, requireStable, func(row kmsg.OffsetFetchResponseGroup, err error) {
-			if err != nil {
-				fail(err)
-				return
-			}
-			done(f.complete(row))
-		}, e)
-	}, fail)
+	return nil
 }
 
 // failed is the row of a group that has an error. Version 1 has no place for it but the partitions (rule 8.4.11).
@@ -126,8 +131,8 @@ func refusedFetch(t *kmsg.OffsetFetchRequestGroupTopic, err error) kmsg.OffsetFe
 	return row
 }
 
-// admit returns the topics that the coordinator is asked about, with names and ids, and answers the rest.
-func (f *groupFetch) admit(topics []kmsg.OffsetFetchRequestGroupTopic) []kmsg.OffsetFetchRequestGroupTopic {
+// topics returns the topics that the coordinator is asked about, with names and ids, and answers the rest.
+func (f *groupFetch) topics(topics []kmsg.OffsetFetchRequestGroupTopic) []kmsg.OffsetFetchRequestGroupTopic {
 	admitted := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(topics))
 	for i := range topics {
 		t := topics[i]

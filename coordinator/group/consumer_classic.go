@@ -255,13 +255,14 @@ func (g *consumerGroup) waits(m *consumerMember) bool {
 func (g *consumerGroup) leaveClassic(now time.Time, leaving []kmsg.LeaveGroupRequestMember, e *coordinator.Effects) []kmsg.LeaveGroupResponseMember {
 	rows := make([]kmsg.LeaveGroupResponseMember, 0, len(leaving))
 	var gone []*consumerMember
+	seen := map[*consumerMember]bool{}
 	for _, who := range leaving {
 		m, err := g.leaver(who)
-		if err == nil && slices.Contains(gone, m) {
+		if err == nil && seen[m] {
 			err = kerr.UnknownMemberID
 		}
 		if err == nil {
-			gone = append(gone, m)
+			gone, seen[m] = append(gone, m), true
 		}
 		rows = append(rows, left(who, err))
 	}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -63,14 +64,17 @@ func (g *consumerGroup) checkCommitPartition(c *commitIdentity, p assignor.Parti
 	if m == nil || m.classic != nil || c.epoch >= m.epoch {
 		return nil
 	}
-	for _, o := range []owned{m.assigned, m.revoking} {
-		for i, q := range o.partitions {
-			if q == p && o.epochs[i] <= c.epoch {
-				return nil
-			}
-		}
+	if m.assigned.ownedSince(p, c.epoch) || m.revoking.ownedSince(p, c.epoch) {
+		return nil
 	}
 	return staleEpoch(c)
+}
+
+// ownedSince reports whether the partition is in the set since an epoch. The set is in order, as everywhere: a commit may
+// be of thousands of partitions, each of which asks.
+func (o owned) ownedSince(p assignor.Partition, epoch int32) bool {
+	i, ok := slices.BinarySearchFunc(o.partitions, p, assignor.Partition.Compare)
+	return ok && o.epochs[i] <= epoch
 }
 
 // checkFetch implements membership (rule 8.4.9).

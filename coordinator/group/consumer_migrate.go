@@ -132,8 +132,9 @@ const maxClassicRecord = 512 << 10
 
 // classicSize is about how large the group's record would be as a classic one, without some members.
 func (g *consumerGroup) classicSize(gone []*consumerMember) (n int) {
+	left := setOf(gone)
 	for _, m := range g.members {
-		if slices.Contains(gone, m) {
+		if left[m] {
 			continue
 		}
 		n += len(m.id) + len(m.clientID) + len(m.clientHost) + 4*len(m.target)
@@ -150,6 +151,14 @@ func (g *consumerGroup) classicSize(gone []*consumerMember) (n int) {
 	return n
 }
 
+func setOf(members []*consumerMember) map[*consumerMember]bool {
+	set := make(map[*consumerMember]bool, len(members))
+	for _, m := range members {
+		set[m] = true
+	}
+	return set
+}
+
 // downgrade makes the group a classic one, its generation being the epoch. The members are given what they were to have.
 // They come together in a rebalance, unless joined is set: a static member that has just come back with the classic
 // protocol, for whom nothing changes.
@@ -157,9 +166,10 @@ func (g *consumerGroup) downgrade(gone []*consumerMember, joined *consumerMember
 	im := g.machine.image()
 	c := g.machine.newClassicGroup(g.id, now)
 	c.generation, c.typ, c.status = g.epoch, consumerProtocolType, classicStable
+	left := setOf(gone)
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		m := g.members[id]
-		if slices.Contains(gone, m) {
+		if left[m] {
 			continue
 		}
 		c.adopt(&classicMember{

@@ -30,7 +30,7 @@ func (c *Coordinator) Apply(prev, next *metadata.Image) {
 	c.runtime.Apply(next)
 	for t := range prev.Topics {
 		if now := next.Topic(t.Name); now == nil || now.ID != t.ID {
-			c.DoEach(func(int) {}, func(m *Machine, now time.Time, _ *coordinator.Effects) { m.sweepSoon(now) }, func(error) {})
+			c.DoEach(func(int) {}, func(_ int, m *Machine, now time.Time, _ *coordinator.Effects) { m.sweepSoon(now) }, func(int, error) {})
 			return
 		}
 	}
@@ -53,12 +53,12 @@ func (c *Coordinator) Do(groupID string, decide Decision, fail coordinator.Reply
 }
 
 // DoEach has every machine of this node decide. expect is told how many they are before the first is asked; each calls
-// decide or fail.
-func (c *Coordinator) DoEach(expect func(machines int), decide Decision, fail coordinator.Reply) {
+// decide or fail, with its number from 0 on.
+func (c *Coordinator) DoEach(expect func(machines int), decide func(i int, m *Machine, now time.Time, e *coordinator.Effects), fail func(i int, err error)) {
 	led := c.runtime.Partitions()
 	expect(len(led))
-	for _, p := range led {
-		c.runtime.Do(p, decide, fail)
+	for i, p := range led {
+		c.runtime.Do(p, func(m *Machine, now time.Time, e *coordinator.Effects) { decide(i, m, now, e) }, func(err error) { fail(i, err) })
 	}
 }
 
