@@ -157,13 +157,16 @@ func (m *Manager) loadOne(r *recovery, d *Dir, name DirName, known Known) error 
 		l.cleaned.Store(clean)
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if other := m.logs[tp]; other != nil {
+	other := m.logs[tp]
+	if other == nil {
+		m.logs[tp] = l
+	}
+	m.mu.Unlock()
+	if other != nil {
 		l.retireAll()
 		return fmt.Errorf("the log is in %s as well; move one of the two directories away", other.dir.path)
 	}
 	d.logs.Add(1)
-	m.logs[tp] = l
 	for _, s := range l.segmentList() {
 		m.files.closeIdle(s) // what recovery looked at; most logs are not used at once, nor are all segments
 	}

@@ -65,7 +65,9 @@ type Broker struct {
 	dataLimits  atomic.Pointer[handler.Limits]
 	groupConfig atomic.Pointer[group.Config]
 
-	applyMu sync.Mutex      // serializes what follows images
+	// applyMu puts images one after another. It is held over what they bring about, files included: the start and the
+	// controller's publishing goroutine take it, and nobody else.
+	applyMu sync.Mutex
 	applied *metadata.Image // nil until the logs are loaded
 
 	stopping   chan struct{}  // closed by Stop
