@@ -22,11 +22,11 @@ func (d *Deps) deleteRecords(c *Context, req *kmsg.DeleteRecordsRequest) *kmsg.D
 	for _, t := range distinctDeletions(req.Topics) {
 		topic := kmsg.NewDeleteRecordsResponseTopic()
 		topic.Topic = t.Topic
-		refused := d.refusesDeletionFrom(c, t.Topic)
+		denied := !d.allowed(c, acl.Delete, acl.Topic, t.Topic)
 		for _, p := range t.Partitions {
 			row := kmsg.NewDeleteRecordsResponseTopicPartition()
 			row.Partition, row.LowWatermark = p.Partition, -1
-			err := refused
+			err := d.refusesDeletionFrom(denied, t.Topic, p.Partition)
 			if err == nil {
 				var part *replica.Partition
 				if part, row.LowWatermark, err = d.deleteRecordsOf(t.Topic, &p); err == nil {
@@ -74,12 +74,15 @@ func distinctDeletions(topics []kmsg.DeleteRecordsRequestTopic) []kmsg.DeleteRec
 	return distinct
 }
 
-// refusesDeletionFrom returns why no records of a topic may be deleted, nil when they may (rule 3.7.2).
-func (d *Deps) refusesDeletionFrom(c *Context, topic string) error {
-	switch {
-	case !d.allowed(c, acl.Delete, acl.Topic, topic):
+// refusesDeletionFrom returns why no records of a partition may be deleted, nil when they may (rule 3.7.2). What there is
+// not is told before what is internal.
+func (d *Deps) refusesDeletionFrom(denied bool, topic string, partition int32) error {
+	switch t := d.Metadata.Load().Topic(topic); {
+	case denied:
 		return kerr.TopicAuthorizationFailed
-	case isInternal(topic) && d.Metadata.Load().Topic(topic) != nil:
+	case t == nil || partition < 0 || int(partition) >= len(t.Partitions):
+		return kerr.UnknownTopicOrPartition
+	case isInternal(topic):
 		return kerr.InvalidTopicException
 	}
 	return nil

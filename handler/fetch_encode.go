@@ -99,7 +99,7 @@ func (r *fetchReply) appendRow(e *encoder, x *rowResult, hints *leaderHints) {
 	if v >= 5 {
 		e.int64(x.LogStartOffset)
 	}
-	if r.q.isolation == replica.ReadCommitted && x.Err == nil {
+	if r.q.isolation == replica.ReadCommitted && x.Err == nil && !x.Diverged {
 		e.array(len(x.Aborted))
 		for _, a := range x.Aborted {
 			e.int64(a.ProducerID)

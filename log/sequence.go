@@ -39,9 +39,13 @@ func (s *producerState) check(b *producerBatch, origin Origin) (dup batchMeta, d
 	if err := s.checkVerified(e, b); err != nil {
 		return batchMeta{}, false, err
 	}
-	if e != nil && b.Epoch < e.epoch {
+	newest := record.NoProducerEpoch // of a producer that is not known here
+	if e != nil {
+		newest = e.epoch
+	}
+	if b.Epoch < newest {
 		return batchMeta{}, false, fmt.Errorf("producer %d: epoch %d is older than %d, the newest seen on this partition: %w",
-			b.ProducerID, b.Epoch, e.epoch, kerr.InvalidProducerEpoch)
+			b.ProducerID, b.Epoch, newest, kerr.InvalidProducerEpoch)
 	}
 	if origin == OriginClient {
 		if err := s.checkSequence(e, b); err != nil {
