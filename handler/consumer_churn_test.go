@@ -3,7 +3,7 @@ package handler
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,18 +19,15 @@ import (
 	"github.com/kbroker/kbroker/metadata"
 )
 
-// hourly are the sizes of the churn of groups of KIP-848.
 const (
-	hourlyMembers    = 500
-	hourlyPartitions = 200
-	hourlyBeat       = 10 * time.Second
-	hourlyCalm       = 2 * time.Minute // at the end, in which nobody comes or goes
+	hourlyBeat = 10 * time.Second
+	hourlyCalm = 2 * time.Minute // at the end, in which nobody comes or goes
 )
 
 var wholeHour = flag.Bool("hour", false, "churn for an hour of bubble time, not for eight minutes")
 
-// TestConsumerChurn: 500 members of KIP-848 join, leave, die and come back for an hour, and the coordinator loses its
-// leadership now and then. No partition is ever consumed by two of them, no committed offset goes back, and when calm
+// TestConsumerChurn: 500 members of KIP-848 join, leave, die and come back for eight minutes, or for an hour with
+// -hour, and the coordinator loses its leadership now and then. No partition is ever consumed by two of them, no committed offset goes back, and when calm
 // returns every partition is consumed.
 func TestConsumerChurn(t *testing.T) {
 	runHour(t, func(float64) float64 { return 0 })
@@ -70,14 +67,11 @@ func runHour(t *testing.T, classic func(at float64) float64) {
 		x.apply(&metadata.FeatureLevelRecord{Name: "group.version", Level: 1})
 		x.deps.Config = testConfig(t)
 		x.topic(group.OffsetsTopic, 1)
-		x.topicID = x.topic("t", hourlyPartitions)
+		x.topicID = x.topic("t", churnPartitions)
 		x.await()
 		var all sync.WaitGroup
-		for i := range hourlyMembers {
-			m := &hourly{hour: x, name: fmt.Sprint("m", i), rand: rand.New(rand.NewPCG(848, uint64(i)))}
-			if i%10 == 0 {
-				m.instance = new(fmt.Sprint("i", i))
-			}
+		for i := range churnMembers {
+			m := &hourly{hour: x, member: newMember(i, 848, x.stop), owns: map[int32]bool{}}
 			all.Go(m.run)
 		}
 		for range 7 {
@@ -108,12 +102,6 @@ type hour struct {
 	lives     [2]int
 }
 
-// elect gives the coordinator's partition a new leader epoch: its machine is dropped and loaded anew.
-func (x *hour) elect() {
-	leader := metadata.BrokerID(1)
-	x.apply(&metadata.PartitionChangeRecord{Topic: x.deps.Metadata.Load().Topic(group.OffsetsTopic).ID, Leader: &leader})
-}
-
 // share is that of the classic protocol now.
 func (x *hour) share() float64 { return x.classic(float64(time.Since(x.begin)) / float64(x.length)) }
 
@@ -123,8 +111,8 @@ func (x *hour) calm() bool { return time.Since(x.begin) > x.length-hourlyCalm }
 func (x *hour) finish() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.owners) != hourlyPartitions {
-		x.t.Errorf("%d partitions of %d are consumed at the end", len(x.owners), hourlyPartitions)
+	if len(x.owners) != churnPartitions {
+		x.t.Errorf("%d partitions of %d are consumed at the end", len(x.owners), churnPartitions)
 	}
 	x.t.Logf("%d lives of the new protocol, %d of the classic one, %d times a partition moved, %d commits", x.lives[0], x.lives[1], x.moved, x.commits)
 	if x.moved < 500 || x.commits < 1000 {
@@ -135,30 +123,13 @@ func (x *hour) finish() {
 // hourly is one member.
 type hourly struct {
 	*hour
-	name     string
-	instance *string
-	rand     *rand.Rand
-	conn     *client
-	lived    int
-
-	id        string
-	epoch     int32 // or generation
-	owns      map[int32]bool
-	positions map[int32]int64
-}
-
-func (m *hourly) pause(d time.Duration) bool {
-	select {
-	case <-m.stop:
-		return false
-	case <-time.After(d):
-		return true
-	}
+	member
+	lived int
+	owns  map[int32]bool
 }
 
 // run lives one life after the other, each with one of the protocols.
 func (m *hourly) run() {
-	m.owns, m.positions = map[int32]bool{}, map[int32]int64{}
 	for m.pause(time.Duration(m.rand.IntN(60)) * time.Second) {
 		m.lived++
 		m.conn, m.epoch = m.connect(), 0
@@ -308,7 +279,7 @@ func (m *hourly) die() {
 func (m *hourly) liveClassic() {
 	for {
 		m.keep(nil)
-		list, ok, end := m.join()
+		list, ok, end := m.enter()
 		if end {
 			return
 		}
@@ -330,10 +301,7 @@ func (m *hourly) liveClassic() {
 			if m.rand.IntN(4) == 0 {
 				m.commit()
 			}
-			req := kmsg.NewPtrHeartbeatRequest()
-			req.SetVersion(4)
-			req.Group, req.MemberID, req.InstanceID, req.Generation = "g", m.id, m.instance, m.epoch
-			code := m.conn.ask(req).(*kmsg.HeartbeatResponse).ErrorCode
+			code := m.heartbeat()
 			if code == kerr.UnknownMemberID.Code {
 				m.id = ""
 			}
@@ -347,48 +315,15 @@ func (m *hourly) liveClassic() {
 	}
 }
 
-func (m *hourly) leave() {
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.SetVersion(5)
-	row := kmsg.NewLeaveGroupRequestMember()
-	row.MemberID, row.InstanceID = m.id, m.instance
-	req.Group, req.Members = "g", append(req.Members, row)
-	m.conn.ask(req)
-}
-
-// join joins and fetches what the member has now; end says that the life is over.
-func (m *hourly) join() (list []int32, ok, end bool) {
-	req := kmsg.NewPtrJoinGroupRequest()
-	req.SetVersion(9)
-	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = "g", m.id, m.instance, "consumer"
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 45_000, 60_000
-	told := kmsg.NewConsumerMemberMetadata()
-	told.Version, told.Topics = 1, []string{"t"}
-	req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: told.AppendTo(nil)}}
-	resp := m.conn.ask(req).(*kmsg.JoinGroupResponse)
-	if resp.ErrorCode != 0 {
-		return nil, false, m.refused(resp.ErrorCode, resp.MemberID)
+// enter joins and fetches what the member has now; end says that the life is over.
+func (m *hourly) enter() (list []int32, ok, end bool) {
+	joined := m.join(45 * time.Second)
+	if joined.ErrorCode != 0 {
+		return nil, false, m.refused(joined.ErrorCode, joined.MemberID)
 	}
-	m.id, m.epoch = resp.MemberID, resp.Generation
-	sync := kmsg.NewPtrSyncGroupRequest()
-	sync.SetVersion(5)
-	sync.Group, sync.MemberID, sync.InstanceID, sync.Generation = "g", m.id, m.instance, m.epoch
-	sync.ProtocolType, sync.Protocol = resp.ProtocolType, resp.Protocol
-	if !resp.SkipAssignment {
-		sync.GroupAssignment = shareEmbedded(resp.Members)
-	}
-	synced := m.conn.ask(sync).(*kmsg.SyncGroupResponse)
-	if synced.ErrorCode != 0 {
-		return nil, false, m.refused(synced.ErrorCode, "")
-	}
-	given := kmsg.NewConsumerMemberAssignment()
-	if len(synced.MemberAssignment) > 0 {
-		if err := given.ReadFrom(synced.MemberAssignment); err != nil {
-			m.t.Error(err)
-		}
-	}
-	for _, row := range given.Topics {
-		list = append(list, row.Partitions...)
+	list, code := m.sync(joined)
+	if code != 0 {
+		return nil, false, m.refused(code, "")
 	}
 	return list, true, false
 }
@@ -417,43 +352,12 @@ func (m *hourly) refused(code int16, id string) (end bool) {
 	}
 }
 
-// shareEmbedded gives each partition to one of the members that the leader was told of.
-func shareEmbedded(members []kmsg.JoinGroupResponseMember) (rows []kmsg.SyncGroupRequestGroupAssignment) {
-	for i, x := range members {
-		given, topic := kmsg.NewConsumerMemberAssignment(), kmsg.NewConsumerMemberAssignmentTopic()
-		topic.Topic = "t"
-		for p := i; p < hourlyPartitions; p += len(members) {
-			topic.Partitions = append(topic.Partitions, int32(p))
-		}
-		given.Topics = append(given.Topics, topic)
-		row := kmsg.NewSyncGroupRequestGroupAssignment()
-		row.MemberID, row.MemberAssignment = x.MemberID, given.AppendTo(nil)
-		rows = append(rows, row)
-	}
-	return rows
-}
-
 // commit moves on in every partition that the member consumes.
 func (m *hourly) commit() {
-	if len(m.owns) == 0 {
-		return
-	}
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.SetVersion(9)
-	req.Group, req.MemberID, req.InstanceID, req.Generation = "g", m.id, m.instance, m.epoch
-	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic = "t"
-	for p := range m.owns {
-		m.positions[p] += int64(m.rand.IntN(10))
-		row := kmsg.NewOffsetCommitRequestTopicPartition()
-		row.Partition, row.Offset = p, m.positions[p]
-		topic.Partitions = append(topic.Partitions, row)
-	}
-	req.Topics = append(req.Topics, topic)
-	resp := m.conn.ask(req).(*kmsg.OffsetCommitResponse)
+	rows := m.commitAll(slices.Collect(maps.Keys(m.owns)))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, row := range resp.Topics[0].Partitions {
+	for _, row := range rows {
 		if row.ErrorCode == 0 {
 			m.commits++
 			m.committed[row.Partition] = max(m.committed[row.Partition], m.positions[row.Partition])
@@ -463,23 +367,12 @@ func (m *hourly) commit() {
 
 // fetch takes up where the last owner was, which may not be below what it was told is committed.
 func (m *hourly) fetch(partitions []int32) {
-	for {
-		req := kmsg.NewPtrOffsetFetchRequest()
-		req.SetVersion(7)
-		req.Group, req.Topics = "g", []kmsg.OffsetFetchRequestTopic{{Topic: "t", Partitions: partitions}}
-		resp := m.conn.ask(req).(*kmsg.OffsetFetchResponse)
-		if resp.ErrorCode != 0 {
-			time.Sleep(100 * time.Millisecond)
-			continue
+	m.takeUp(partitions)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range partitions {
+		if m.positions[p] < m.committed[p] {
+			m.t.Errorf("partition %d is committed at %d, after %d was accepted", p, m.positions[p], m.committed[p])
 		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for _, row := range resp.Topics[0].Partitions {
-			m.positions[row.Partition] = max(row.Offset, 0)
-			if m.positions[row.Partition] < m.committed[row.Partition] {
-				m.t.Errorf("partition %d is committed at %d, after %d was accepted", row.Partition, row.Offset, m.committed[row.Partition])
-			}
-		}
-		return
 	}
 }

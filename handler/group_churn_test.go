@@ -1,25 +1,18 @@
 package handler
 
 import (
-	"encoding/binary"
-	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/log"
-	"github.com/kbroker/kbroker/metadata"
 )
 
 const (
-	churnMembers    = 500
-	churnPartitions = 200
 	// churnBeat is how often a member is heard of; its session and its rebalance timeout allow for a few lost beats.
 	churnBeat = 10 * time.Second
 	churnLife = 2 * time.Hour // a member's, on average
@@ -47,10 +40,7 @@ func TestClassicChurn(t *testing.T) {
 		x.await()
 		var all sync.WaitGroup
 		for i := range churnMembers {
-			m := &churner{churn: x, name: fmt.Sprint("m", i), rand: rand.New(rand.NewPCG(1, uint64(i)))}
-			if i%10 == 0 {
-				m.instance = new(fmt.Sprint("i", i))
-			}
+			m := &churner{churn: x, member: newMember(i, 1, x.stop)}
 			all.Go(m.run)
 		}
 		for range churnTime() / churnElection {
@@ -80,12 +70,6 @@ type churn struct {
 // claim is the right to a partition, which one member has in a generation.
 type claim struct{ generation, partition int32 }
 
-// elect gives the coordinator's partition a new leader epoch: its machine is dropped and loaded anew.
-func (x *churn) elect() {
-	leader := metadata.BrokerID(1)
-	x.apply(&metadata.PartitionChangeRecord{Topic: x.deps.Metadata.Load().Topic(group.OffsetsTopic).ID, Leader: &leader})
-}
-
 // own notes that a member was told to own partitions.
 func (x *churn) own(m *churner) {
 	x.mu.Lock()
@@ -95,13 +79,13 @@ func (x *churn) own(m *churner) {
 		who = *m.instance // the same one after a restart
 	}
 	for _, p := range m.partitions {
-		c := claim{m.generation, p}
+		c := claim{m.epoch, p}
 		if before, ok := x.owners[c]; ok && before != who {
-			x.t.Errorf("partition %d belongs to %s and to %s in generation %d", p, before, who, m.generation)
+			x.t.Errorf("partition %d belongs to %s and to %s in generation %d", p, before, who, m.epoch)
 		}
 		x.owners[c] = who
 	}
-	x.newest = max(x.newest, m.generation)
+	x.newest = max(x.newest, m.epoch)
 }
 
 // finish looks at what is left.
@@ -110,10 +94,9 @@ func (x *churn) finish() {
 	for p := range int32(churnPartitions) {
 		every = append(every, p)
 	}
-	reader := &churner{churn: x, conn: x.connect()}
-	if at := reader.fetch(every); at == nil {
-		x.t.Error("no offsets at the end")
-	}
+	reader := &churner{churn: x, member: newMember(churnMembers, 1, x.stop)}
+	reader.conn = x.connect()
+	reader.fetch(every)
 	x.t.Logf("%d generations, %d commits accepted, %d refused", x.newest, x.commits, x.fenced)
 	hours := churnTime().Hours()
 	if x.newest < int32(60*hours) || x.commits < int(10_000*hours) || churnTime() >= time.Hour && x.fenced == 0 {
@@ -124,25 +107,8 @@ func (x *churn) finish() {
 // churner is one member. It does what a client library does.
 type churner struct {
 	*churn
-	name     string
-	instance *string
-	rand     *rand.Rand
-	conn     *client
-
-	id         string
-	generation int32
+	member
 	partitions []int32
-	positions  map[int32]int64
-}
-
-// pause waits, and reports false when all is over.
-func (m *churner) pause(d time.Duration) bool {
-	select {
-	case <-m.stop:
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // run lives one life after the other.
@@ -160,7 +126,7 @@ func (m *churner) run() {
 // live is a member's life, from its first join to its end: it leaves, or is not heard of any more, or is fenced.
 func (m *churner) live() {
 	for {
-		again, ok := m.join()
+		again, ok := m.enter()
 		if !ok {
 			return
 		}
@@ -187,13 +153,7 @@ func (m *churner) live() {
 func (m *churner) die() {
 	switch m.rand.IntN(3) {
 	case 0:
-		req := kmsg.NewPtrLeaveGroupRequest()
-		req.SetVersion(5)
-		req.Group = "g"
-		row := kmsg.NewLeaveGroupRequestMember()
-		row.MemberID, row.InstanceID = m.id, m.instance
-		req.Members = append(req.Members, row)
-		m.conn.ask(req)
+		m.leave()
 	case 1: // it was away for long, and takes up where it was: others have its partitions
 		if m.pause(time.Duration(m.rand.IntN(180)) * time.Second) {
 			m.commit()
@@ -201,36 +161,20 @@ func (m *churner) die() {
 	}
 }
 
-// join joins the group and gets an assignment. It reports whether to try again, and false when the life is over.
-func (m *churner) join() (again, ok bool) {
-	req := kmsg.NewPtrJoinGroupRequest()
-	req.SetVersion(9)
-	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = "g", m.id, m.instance, "consumer"
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = int32(3*churnBeat/time.Millisecond), int32(6*churnBeat/time.Millisecond)
-	req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte(m.name)}}
-	resp := m.conn.ask(req).(*kmsg.JoinGroupResponse)
-	if resp.ErrorCode != 0 {
-		return true, m.failed(resp.ErrorCode, resp.MemberID)
+// enter joins the group and gets an assignment. It reports whether to try again, and false when the life is over.
+func (m *churner) enter() (again, ok bool) {
+	joined := m.join(3 * churnBeat)
+	if joined.ErrorCode != 0 {
+		return true, m.failed(joined.ErrorCode, joined.MemberID)
 	}
-	m.id, m.generation = resp.MemberID, resp.Generation
-	sync := kmsg.NewPtrSyncGroupRequest()
-	sync.SetVersion(5)
-	sync.Group, sync.MemberID, sync.InstanceID, sync.Generation = "g", m.id, m.instance, m.generation
-	sync.ProtocolType, sync.Protocol = resp.ProtocolType, resp.Protocol
-	if !resp.SkipAssignment {
-		sync.GroupAssignment = share(resp.Members)
+	list, code := m.sync(joined)
+	if code != 0 {
+		return true, m.failed(code, "")
 	}
-	synced := m.conn.ask(sync).(*kmsg.SyncGroupResponse)
-	if synced.ErrorCode != 0 {
-		return true, m.failed(synced.ErrorCode, "")
-	}
-	m.partitions = nil
-	for b := synced.MemberAssignment; len(b) > 0; b = b[4:] {
-		m.partitions = append(m.partitions, int32(binary.BigEndian.Uint32(b)))
-	}
+	m.partitions = list
 	m.own(m)
 	if len(m.partitions) > 0 {
-		m.positions = m.fetch(m.partitions)
+		m.fetch(m.partitions)
 	}
 	return false, true
 }
@@ -256,24 +200,9 @@ func (m *churner) failed(code int16, id string) bool {
 	return false
 }
 
-// share gives each partition to one of the members that the leader was told of.
-func share(members []kmsg.JoinGroupResponseMember) (rows []kmsg.SyncGroupRequestGroupAssignment) {
-	for i, x := range members {
-		row := kmsg.NewSyncGroupRequestGroupAssignment()
-		row.MemberID = x.MemberID
-		for p := i; p < churnPartitions; p += len(members) {
-			row.MemberAssignment = binary.BigEndian.AppendUint32(row.MemberAssignment, uint32(p))
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}
-
+// beat returns why the member has to join again, 0 if it has not.
 func (m *churner) beat() int16 {
-	req := kmsg.NewPtrHeartbeatRequest()
-	req.SetVersion(4)
-	req.Group, req.MemberID, req.InstanceID, req.Generation = "g", m.id, m.instance, m.generation
-	code := m.conn.ask(req).(*kmsg.HeartbeatResponse).ErrorCode
+	code := m.heartbeat()
 	if code == kerr.NotCoordinator.Code {
 		return 0
 	}
@@ -285,25 +214,10 @@ func (m *churner) beat() int16 {
 
 // commit moves on in every partition that the member has, or believes to have.
 func (m *churner) commit() {
-	if len(m.partitions) == 0 {
-		return
-	}
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.SetVersion(8)
-	req.Group, req.MemberID, req.InstanceID, req.Generation = "g", m.id, m.instance, m.generation
-	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic = "t"
-	for _, p := range m.partitions {
-		m.positions[p] += int64(m.rand.IntN(10))
-		row := kmsg.NewOffsetCommitRequestTopicPartition()
-		row.Partition, row.Offset = p, m.positions[p]
-		topic.Partitions = append(topic.Partitions, row)
-	}
-	req.Topics = append(req.Topics, topic)
-	resp := m.conn.ask(req).(*kmsg.OffsetCommitResponse)
+	rows := m.commitAll(m.partitions)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, row := range resp.Topics[0].Partitions {
+	for _, row := range rows {
 		if row.ErrorCode != 0 {
 			m.fenced++
 			continue
@@ -313,30 +227,18 @@ func (m *churner) commit() {
 	}
 }
 
-// fetch returns the committed offsets of partitions, none of which may be below one that was accepted before.
-func (m *churner) fetch(partitions []int32) map[int32]int64 {
+// fetch takes up where partitions are committed, which may not be below what was accepted before.
+func (m *churner) fetch(partitions []int32) {
 	m.mu.Lock()
 	least := map[int32]int64{}
 	for _, p := range partitions {
 		least[p] = m.committed[p]
 	}
 	m.mu.Unlock()
-	for {
-		req := kmsg.NewPtrOffsetFetchRequest()
-		req.SetVersion(7)
-		req.Group, req.Topics = "g", []kmsg.OffsetFetchRequestTopic{{Topic: "t", Partitions: partitions}}
-		resp := m.conn.ask(req).(*kmsg.OffsetFetchResponse)
-		if resp.ErrorCode != 0 {
-			time.Sleep(100 * time.Millisecond)
-			continue
+	m.takeUp(partitions)
+	for _, p := range partitions {
+		if m.positions[p] < least[p] {
+			m.t.Errorf("partition %d is committed at %d, after %d was accepted", p, m.positions[p], least[p])
 		}
-		at := map[int32]int64{}
-		for _, row := range resp.Topics[0].Partitions {
-			at[row.Partition] = max(row.Offset, 0)
-			if at[row.Partition] < least[row.Partition] {
-				m.t.Errorf("partition %d is committed at %d, after %d was accepted", row.Partition, row.Offset, least[row.Partition])
-			}
-		}
-		return at
 	}
 }
