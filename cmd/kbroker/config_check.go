@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 type verdict struct {
 	Starts        bool     `json:"starts"` // a node would start with them
 	Works         []judged `json:"works"`
+	Unusable      []judged `json:"unusable"` // with that value
 	Refused       []judged `json:"refused"`
 	WithoutEffect []judged `json:"accepted_without_effect"`
 	Unknown       []judged `json:"unknown"`
@@ -26,7 +28,7 @@ type verdict struct {
 type judged struct {
 	Name string `json:"name"`
 	From string `json:"from"`          // such as server.properties:12
-	Why  string `json:"why,omitempty"` // it is refused or without effect
+	Why  string `json:"why,omitempty"` // it is unusable, refused or without effect
 }
 
 func configCheckCommand() *cobra.Command {
@@ -35,8 +37,8 @@ func configCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [server.properties]", Short: "Say what kbroker makes of a file of settings, or of the environment",
 		Args: arguments(0, 1, "one file at most"),
-		Long: `Sort settings into those that work, those that are refused and what to do instead, those that are accepted without
-effect and why, and those that nobody knows. They come from a file, such as that of a Kafka broker, or from the variables
+		Long: `Sort settings into those that work, those whose value kbroker cannot use, those that are refused and what to do instead, those
+that are accepted without effect and why, and those that nobody knows. They come from a file, such as that of a Kafka broker, or from the variables
 of the environment (KAFKA_LISTENERS and so on) when no file is named. The exit code is 78 if kbroker would not start with
 them.`,
 		Example: `  kbroker config check /etc/kafka/server.properties
@@ -78,10 +80,11 @@ them.`,
 func judge(settings *config.Settings, err error) *verdict {
 	why := func(s config.Setting) string { return s.Key.Note }
 	none := func(config.Setting) string { return "" }
+	unusable := unusableSettings(err)
 	list := func(all []config.Setting, why func(config.Setting) string) []judged {
 		out := []judged{}
 		for _, s := range all {
-			if s.Origin != "default" {
+			if _, ok := unusable[s.Name]; s.Origin != "default" && !ok {
 				out = append(out, judged{s.Name, s.Origin, why(s)})
 			}
 		}
@@ -89,9 +92,14 @@ func judge(settings *config.Settings, err error) *verdict {
 	}
 	v := &verdict{
 		Starts: err == nil,
-		Works:  list(settings.Working(), none), Refused: list(settings.Refused(), why),
+		Works:  list(settings.Working(), none), Unusable: []judged{}, Refused: list(settings.Refused(), why),
 		WithoutEffect: list(settings.WithoutEffect(), why), Unknown: list(settings.Unknown(), none),
 		Notes: append([]string{}, settings.Warnings...), Errors: []string{},
+	}
+	for _, s := range settings.All() {
+		if reason, ok := unusable[s.Name]; ok {
+			v.Unusable = append(v.Unusable, judged{s.Name, s.Origin, reason})
+		}
 	}
 	if err != nil {
 		v.Errors = strings.Split(err.Error(), "\n")
@@ -99,12 +107,29 @@ func judge(settings *config.Settings, err error) *verdict {
 	return v
 }
 
+// unusableSettings returns the settings that err, which may be several, finds a fault with, and what that is. Those that are
+// refused are not among them: their values are right.
+func unusableSettings(err error) map[string]string {
+	unusable := map[string]string{}
+	all := []error{err}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		all = many.Unwrap()
+	}
+	for _, err := range all {
+		var s *config.SettingError
+		if errors.As(err, &s) && !s.Refused {
+			unusable[s.Name] = strings.TrimPrefix(s.Err.Error(), s.Name+": ")
+		}
+	}
+	return unusable
+}
+
 // print writes the reasons of each part in a column of their own.
 func (v *verdict) print(w io.Writer) error {
 	for _, part := range []struct {
 		title string
 		all   []judged
-	}{{"works", v.Works}, {"refused", v.Refused}, {"accepted without effect", v.WithoutEffect}, {"unknown", v.Unknown}} {
+	}{{"works", v.Works}, {"not usable as they are", v.Unusable}, {"refused", v.Refused}, {"accepted without effect", v.WithoutEffect}, {"unknown", v.Unknown}} {
 		if len(part.all) > 0 {
 			fmt.Fprintf(w, "%s:\n", part.title)
 		}

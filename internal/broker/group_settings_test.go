@@ -259,3 +259,9 @@ func TestGroupMemory(t *testing.T) {
 		t.Errorf("a member of a megabyte takes %d bytes", used)
 	}
 }
+
+// TestLargestOffsetsTopic: the topic can be made as large as the setting may say.
+func TestLargestOffsetsTopic(t *testing.T) {
+	c := newPlainClient(t, startTest(t, "offsets.topic.num.partitions=9900"))
+	c.coordinate()
+}

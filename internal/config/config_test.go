@@ -100,6 +100,9 @@ func TestErrors(t *testing.T) {
 		{"log.dirs=/a,/a", "server.properties:1: log.dirs: /a is there twice"},
 		{"kbroker.http.listeners=8080", `server.properties:1: kbroker.http.listeners: "8080" is not HOST:PORT, such as 127.0.0.1:8080`},
 		{"kbroker.cluster.id=x", `server.properties:1: kbroker.cluster.id: "x" is not an id; it has 22 characters of URL-safe base64`},
+		{"offsets.topic.segment.bytes=1000", "server.properties:1: offsets.topic.segment.bytes: is 1000, and segments of a topic have at least 1048576 bytes: __consumer_offsets could not be created"},
+		{"offsets.topic.num.partitions=0", `server.properties:1: offsets.topic.num.partitions: "0" is not allowed; allowed: at least 1`},
+		{"offsets.topic.num.partitions=9901", "server.properties:1: offsets.topic.num.partitions: is 9901, and __consumer_offsets could not be created with more than 9900"},
 		{"max.connections.per.ip.overrides=a", `server.properties:1: max.connections.per.ip.overrides: "a" is not ADDRESS:NUMBER`},
 		{"num.partitions=a\nfetch.max.bytes=1", "server.properties:2: fetch.max.bytes: \"1\" is not allowed; allowed: at least 1024\nserver.properties:1: num.partitions: \"a\" is not a whole number; allowed: at least 1"},
 	} {

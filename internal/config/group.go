@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -93,5 +94,17 @@ func (g *Groups) check() error {
 	if g.OffsetsCompression == CompressionProducer {
 		return problem("offsets.topic.compression.codec", "is no codec's number; allowed: 0 (none), 1 (gzip), 2 (snappy), 3 (lz4), 4 (zstd)")
 	}
+	// Kafka takes a smaller number, and then can never create the topic: segment.bytes of a topic has this limit.
+	segment := TopicKeys.Key("segment.bytes")
+	if size := strconv.Itoa(int(g.OffsetsSegmentBytes)); !segment.Valid.allows(size) {
+		return problem("offsets.topic.segment.bytes", "is %s, and segments of a topic have %s bytes: __consumer_offsets could not be created", size, segment.Valid)
+	}
+	if g.OffsetsPartitions > maxOffsetsPartitions {
+		return problem("offsets.topic.num.partitions", "is %d, and __consumer_offsets could not be created with more than %d", g.OffsetsPartitions, maxOffsetsPartitions)
+	}
 	return g.Consumer.check()
 }
+
+// maxOffsetsPartitions is how many partitions __consumer_offsets may have: the topic is made in one go, which writes
+// 10,000 records of metadata at most, in Kafka as here (rule 7.4.13).
+const maxOffsetsPartitions = 9_900

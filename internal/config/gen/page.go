@@ -26,7 +26,8 @@ Each setting that Kafka 4.3.1 knows has one of three classes:
 - **accepted without effect**: it is checked, kept and shown, and changes nothing. kbroker says so once when it starts.
 - **refused**: kbroker does not start with another value than the default, and says what to do instead.
 
-` + "`kbroker config check FILE`" + ` sorts the settings of a file into these three, and into those that it does not know. Unknown
+` + "`kbroker config check FILE`" + ` sorts the settings of a file into these three, those whose value cannot be used, and those that it
+does not know; it exits with 78 if a node would not start with the file. Unknown
 settings are listed once at the start, as they may belong to other programs; unknown ones that begin with ` + "`kbroker.`" + ` are
 mistakes, and are refused.
 `
