@@ -1,15 +1,19 @@
 package main
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 // protocolVersion is the Kafka whose protocol, settings and files this version serves.
 const protocolVersion = "4.3.1"
+
+// sourceVersion is the version that this source is on its way to. A build from anywhere, an archive without a repository
+// too, so has a number; Revision tells builds apart.
+const sourceVersion = "v0.1.0-dev"
 
 // versionInfo is what the build recorded.
 type versionInfo struct {
@@ -22,14 +26,21 @@ type versionInfo struct {
 	System   string `json:"system"`
 }
 
+// readVersion returns the version of this binary.
 func readVersion() versionInfo {
-	v := versionInfo{Version: "devel", Kafka: protocolVersion, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v
+		info = &debug.BuildInfo{}
 	}
-	if info.Main.Version != "" && info.Main.Version != "(devel)" {
-		v.Version = info.Main.Version
+	return versionOf(info)
+}
+
+// versionOf reads what a build recorded. That of a release, which go install was told or a tag says, wins over the
+// source's own; before the first tag Go makes up v0.0.0 and the revision, which says less than the two apart.
+func versionOf(info *debug.BuildInfo) versionInfo {
+	v := versionInfo{Version: sourceVersion, Kafka: protocolVersion, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	if m := info.Main.Version; m != "" && m != "(devel)" && !strings.HasPrefix(m, "v0.0.0-") {
+		v.Version = m
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -69,7 +80,11 @@ func versionCommand() *cobra.Command {
 			v := readVersion()
 			rows := [][]string{{"kbroker", v.Version}, {"kafka", v.Kafka}, {"go", v.Go + " " + v.System}}
 			if v.Revision != "" {
-				rows = append(rows, []string{"revision", fmt.Sprintf("%s %s", v.Revision, v.Date)})
+				revision := v.Revision + " " + v.Date
+				if v.Modified {
+					revision += ", with changes that are not in it"
+				}
+				rows = append(rows, []string{"revision", revision})
 			}
 			return o.print(cmd.OutOrStdout(), v, nil, rows)
 		},

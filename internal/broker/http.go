@@ -58,8 +58,24 @@ func (s *httpServer) close() {
 	}
 }
 
+// indexPage is what a person sees who looks at the listener in a browser, and indexProfiles what follows on loopback.
+const (
+	indexPage = `kbroker
+
+/livez    the process is alive
+/readyz   200 while clients are served, else 503 and what the node is busy with; also /healthz
+/metrics  metrics for Prometheus
+`
+	indexProfiles = "/debug/pprof/  profiles, on loopback only\n"
+)
+
 func (s *httpServer) routes(metrics http.Handler, profiles bool) http.Handler {
 	mux := http.NewServeMux()
+	index := indexPage
+	if profiles {
+		index += indexProfiles
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(index)) })
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /healthz", s.readyz)

@@ -82,6 +82,9 @@ func TestHTTP(t *testing.T) {
 	if code, body := get(t, b, "/debug/pprof/goroutine?debug=1"); code != http.StatusOK || !strings.Contains(body, "goroutine profile") {
 		t.Errorf("profiles on loopback: %d", code)
 	}
+	if code, body := get(t, b, "/"); code != http.StatusOK || !strings.Contains(body, "/readyz") || !strings.Contains(body, "/debug/pprof/") {
+		t.Errorf("the index: %d %s", code, body)
+	}
 	if code, _ := get(t, b, "/nothing"); code != http.StatusNotFound {
 		t.Errorf("what is not there: %d", code)
 	}
@@ -114,6 +117,11 @@ func TestProfilesStayOnLoopback(t *testing.T) {
 		s.routes(http.NotFoundHandler(), profiles).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/debug/pprof/cmdline", nil))
 		if (w.Code == http.StatusOK) != profiles {
 			t.Errorf("profiles are %v, and answered with %d", profiles, w.Code)
+		}
+		w = httptest.NewRecorder()
+		s.routes(http.NotFoundHandler(), profiles).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if strings.Contains(w.Body.String(), "pprof") != profiles {
+			t.Errorf("profiles are %v, and the index says %s", profiles, w.Body)
 		}
 	}
 	for address, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "0.0.0.0:1": false, "192.0.2.1:1": false} {
