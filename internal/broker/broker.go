@@ -69,6 +69,8 @@ type Broker struct {
 	// controller's publishing goroutine take it, and nobody else.
 	applyMu sync.Mutex
 	applied *metadata.Image // nil until the logs are loaded
+	// coordinating is set when this node has registered: coordinators follow images from then on.
+	coordinating bool
 
 	stopping   chan struct{}  // closed by Stop
 	background sync.WaitGroup // goroutines that end with it

@@ -158,7 +158,9 @@ func (b *Broker) apply(prev, next *metadata.Image) {
 		b.quotas.Apply(next)
 	}
 	b.replicas.Apply(prev, next)
-	b.groups.Apply(prev, next)
+	if b.coordinating {
+		b.groups.Apply(prev, next)
+	}
 }
 
 // nodeName is this broker's name as a config resource.
@@ -179,8 +181,16 @@ func (b *Broker) register(ctx context.Context) error {
 	if b.epoch, err = client.RegisterBroker(ctx, self); err != nil {
 		return err
 	}
-	_, err = client.Heartbeat(ctx, controller.Heartbeat{})
-	return err
+	if _, err = client.Heartbeat(ctx, controller.Heartbeat{}); err != nil {
+		return err
+	}
+	// Not sooner: the metadata still has this node lead in the epochs of its life before, and registering ends them. What
+	// coordinators loaded in one of those they would have to load again.
+	b.applyMu.Lock()
+	defer b.applyMu.Unlock()
+	b.coordinating = true
+	b.groups.Apply(&metadata.Image{}, b.applied)
+	return nil
 }
 
 // advertised is the endpoint of a listener as metadata shows it: advertised.listeners, or the bound address.
