@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -129,21 +130,20 @@ func commitRows(topics []kmsg.OffsetCommitRequestTopic, err error) []kmsg.Offset
 	return rows
 }
 
-// merge makes the response: a topic of which some partitions were refused has one row all the same.
+// merge makes the response: a topic of which some partitions were refused, or that the request names in several rows of
+// which some were, has one row all the same. Without refusals the rows are the request's.
 func (a *commitAnswer) merge(rows []kmsg.OffsetCommitResponseTopic) kmsg.Response {
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	if len(a.refused) == 0 {
 		resp.Topics = rows
 		return resp
 	}
-	resp.Topics = append(resp.Topics, a.refused...)
-	places := make(map[string]int, len(a.refused))
-	for i := range a.refused {
-		places[a.refused[i].Topic] = i
-	}
-	for _, row := range rows {
-		at, ok := places[row.Topic]
+	places := make(map[commitTopic]int, len(a.refused))
+	for _, row := range slices.Concat(a.refused, rows) {
+		key := commitTopic{row.Topic, row.TopicID}
+		at, ok := places[key]
 		if !ok {
+			places[key] = len(resp.Topics)
 			resp.Topics = append(resp.Topics, row)
 			continue
 		}
@@ -151,4 +151,11 @@ func (a *commitAnswer) merge(rows []kmsg.OffsetCommitResponseTopic) kmsg.Respons
 		t.Partitions = append(t.Partitions[:len(t.Partitions):len(t.Partitions)], row.Partitions...)
 	}
 	return resp
+}
+
+// commitTopic is what a row of an answer is about: requests before version 10 name topics, later ones may have an id that
+// stands for none.
+type commitTopic struct {
+	name string
+	id   [16]byte
 }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -49,11 +50,11 @@ func (d *Deps) offsetDelete(c *Context, req *kmsg.OffsetDeleteRequest, p *Pendin
 func (d *Deps) admitOffsetDelete(c *Context, topics []kmsg.OffsetDeleteRequestTopic) (admitted []kmsg.OffsetDeleteRequestTopic, refused []kmsg.OffsetDeleteResponseTopic) {
 	image := d.Metadata.Load()
 	for _, t := range topics {
-		n, err := 0, kerr.UnknownTopicOrPartition
+		n, err, admits := 0, kerr.UnknownTopicOrPartition, false
 		if !d.allowed(c, acl.Read, acl.Topic, t.Topic) {
 			err = kerr.TopicAuthorizationFailed
 		} else if known := image.Topic(t.Topic); known != nil {
-			n = len(known.Partitions)
+			n, admits = len(known.Partitions), true
 		}
 		ask, row := kmsg.NewOffsetDeleteRequestTopic(), kmsg.NewOffsetDeleteResponseTopic()
 		ask.Topic, row.Topic = t.Topic, t.Topic
@@ -69,25 +70,29 @@ func (d *Deps) admitOffsetDelete(c *Context, topics []kmsg.OffsetDeleteRequestTo
 		if len(ask.Partitions) > 0 {
 			admitted = append(admitted, ask)
 		}
-		if len(row.Partitions) > 0 {
+		if len(row.Partitions) > 0 || !admits {
 			refused = append(refused, row)
 		}
 	}
 	return admitted, refused
 }
 
-// mergeOffsetDelete adds the coordinator's rows to those that it was not asked about.
+// mergeOffsetDelete adds the coordinator's rows to those that it was not asked about. If there are such, a topic has one
+// row, however often the request names it.
 func mergeOffsetDelete(refused, rows []kmsg.OffsetDeleteResponseTopic) []kmsg.OffsetDeleteResponseTopic {
-	at := map[string]int{}
-	for i, t := range refused {
-		at[t.Topic] = i
+	if len(refused) == 0 {
+		return rows
 	}
-	for _, t := range rows {
-		if i, ok := at[t.Topic]; ok {
-			refused[i].Partitions = append(refused[i].Partitions, t.Partitions...)
+	var merged []kmsg.OffsetDeleteResponseTopic
+	at := map[string]int{}
+	for _, t := range slices.Concat(refused, rows) {
+		i, ok := at[t.Topic]
+		if !ok {
+			at[t.Topic] = len(merged)
+			merged = append(merged, t)
 			continue
 		}
-		refused = append(refused, t)
+		merged[i].Partitions = append(merged[i].Partitions, t.Partitions...)
 	}
-	return refused
+	return merged
 }

@@ -41,14 +41,13 @@ func (g *classicGroup) readSubscription() *subscription {
 	return s
 }
 
-// subscribedTopics reads the topics of a consumer's embedded metadata (appendix B.1). A version that is newer than those
-// known is read as the newest one known.
+// subscribedTopics reads the topics of a consumer's embedded metadata (appendix B.1). They come first in every version, and
+// like Kafka we read no further: what follows them may be of a version that nobody here knows.
 func subscribedTopics(metadata []byte) ([]string, error) {
-	const newest = 3
 	v := kmsg.NewConsumerMemberMetadata()
-	if len(metadata) >= 2 && int16(metadata[0])<<8|int16(metadata[1]) > newest {
+	if len(metadata) >= 2 {
 		metadata = slices.Clone(metadata)
-		metadata[0], metadata[1] = 0, newest
+		metadata[0], metadata[1] = 0, 0
 	}
 	err := v.ReadFrom(metadata)
 	return v.Topics, err

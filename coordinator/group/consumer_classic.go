@@ -17,15 +17,16 @@ import (
 // a step of their own: they are told by heartbeat to join again, say what they own, and fetch from SyncGroup what they
 // have now. Nobody leads, and nobody waits for another.
 
-// joinClassic implements classicHost.
+// joinClassic implements classicHost. Unlike those of a classic group, its refusals do not repeat the member's id; seen on
+// Kafka 4.3.1.
 func (g *consumerGroup) joinClassic(j *classicJoin) {
 	id := j.req.MemberID
 	if g.members[id] == nil && len(g.members) >= g.machine.config().Consumer.MaxSize {
-		j.refuse(id, kerr.GroupMaxSizeReached)
+		j.refuse("", kerr.GroupMaxSizeReached)
 		return
 	}
 	if !g.understands(j.req) {
-		j.refuse(id, kerr.InconsistentGroupProtocol)
+		j.refuse("", kerr.InconsistentGroupProtocol)
 		return
 	}
 	if id == "" && j.req.InstanceID == nil {
@@ -42,16 +43,16 @@ func (g *consumerGroup) joinClassic(j *classicJoin) {
 		case id == "":
 			id = g.machine.newMemberID(*j.req.InstanceID)
 		case holder == nil:
-			j.refuse(id, kerr.UnknownMemberID)
+			j.refuse("", kerr.UnknownMemberID)
 			return
 		case holder.id != id:
-			j.refuse(id, kerr.FencedInstanceID)
+			j.refuse("", kerr.FencedInstanceID)
 			return
 		}
 	}
 	sub, err := readSubscription(j.req.Protocols[0].Metadata)
 	if err != nil {
-		j.refuse(id, kerr.InconsistentGroupProtocol)
+		j.refuse("", kerr.InconsistentGroupProtocol)
 		return
 	}
 	g.admit(j, strings.Clone(id), holder, sub)
@@ -88,9 +89,8 @@ func knownVersion(b []byte) []byte {
 // admit takes a member of the classic protocol in, or takes note of what it says anew. holder is who has its instance id.
 func (g *consumerGroup) admit(j *classicJoin, id string, holder *consumerMember, sub *kmsg.ConsumerMemberMetadata) {
 	m := g.members[id]
-	takesOver := holder != nil && holder.id != id
-	last := takesOver && holder.classic == nil // the last of the new protocol, perhaps
-	if takesOver {
+	last := holder != nil && holder.classic == nil // the last of the new protocol, perhaps
+	if holder != nil && holder.id != id {
 		m = g.rename(holder, id, j.e)
 	}
 	old := &memberInfo{}
@@ -138,6 +138,9 @@ func classicInfo(j *classicJoin, old *memberInfo, sub *kmsg.ConsumerMemberMetada
 	if j.req.InstanceID != nil {
 		i.instance = cloned(j.req.InstanceID)
 	}
+	if i.rack == nil { // metadata before version 3 cannot tell
+		i.rack = old.rack
+	}
 	return i
 }
 
@@ -180,10 +183,10 @@ func (g *consumerGroup) syncClassic(s *classicSync) {
 	}
 	protocol := m.classic.protocols[0].name
 	switch {
-	case s.req.ProtocolType != nil && *s.req.ProtocolType != consumerProtocolType, s.req.Protocol != nil && *s.req.Protocol != protocol:
-		s.refuse(kerr.InconsistentGroupProtocol)
 	case s.req.Generation != m.epoch:
 		s.refuse(kerr.IllegalGeneration)
+	case s.req.ProtocolType != nil && *s.req.ProtocolType != consumerProtocolType, s.req.Protocol != nil && *s.req.Protocol != protocol:
+		s.refuse(kerr.InconsistentGroupProtocol)
 	case g.behind(m, s.now) && m.state != memberRevoking:
 		// One that is giving up partitions must finish that first, in the generation that it is in.
 		g.hurry(g.sessionOf(m.id), m, s.now)
@@ -258,10 +261,7 @@ func (g *consumerGroup) leaveClassic(now time.Time, leaving []kmsg.LeaveGroupReq
 	seen := map[*consumerMember]bool{}
 	for _, who := range leaving {
 		m, err := g.leaver(who)
-		if err == nil && seen[m] {
-			err = kerr.UnknownMemberID
-		}
-		if err == nil {
+		if err == nil && !seen[m] { // who is named twice leaves once; seen on Kafka 4.3.1
 			gone, seen[m] = append(gone, m), true
 		}
 		rows = append(rows, left(who, err))

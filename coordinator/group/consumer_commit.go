@@ -28,25 +28,10 @@ func (g *consumerGroup) checkCommit(_ time.Time, c *commitIdentity) error {
 		}
 	case !c.transactional && c.version < firstConsumerCommit:
 		return kerr.UnsupportedVersion
-	case c.epoch > m.epoch, c.epoch < 0, c.epoch < m.epoch && !m.ownedSince(c.epoch):
+	case c.epoch > m.epoch:
 		return staleEpoch(c)
 	}
 	return nil
-}
-
-// ownedSince reports whether the member has owned any partition since an epoch.
-func (m *consumerMember) ownedSince(epoch int32) bool {
-	for _, e := range m.assigned.epochs {
-		if e <= epoch {
-			return true
-		}
-	}
-	for _, e := range m.revoking.epochs {
-		if e <= epoch {
-			return true
-		}
-	}
-	return false
 }
 
 // staleEpoch is the refusal of a commit in another epoch than the member's.

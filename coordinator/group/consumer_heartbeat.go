@@ -42,7 +42,7 @@ func CheckConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, assignors [
 	switch {
 	case strings.TrimSpace(req.Group) == "":
 		return refuse(kerr.InvalidRequest, "the request names no group")
-	case strings.TrimSpace(req.MemberID) == "" && (req.Version > 0 || req.MemberEpoch != epochJoin):
+	case strings.TrimSpace(req.MemberID) == "" && (req.Version > 0 || req.MemberEpoch != epochJoin && req.MemberEpoch != epochAway):
 		return refuse(kerr.InvalidRequest, "the request names no member: clients make their member id themselves")
 	case blank(req.InstanceID):
 		return refuse(kerr.InvalidRequest, "an instance id, if there is one, cannot be empty")
@@ -57,7 +57,7 @@ func CheckConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, assignors [
 			return err
 		}
 	}
-	if a := req.ServerAssignor; a != nil && req.MemberEpoch >= epochJoin && !slices.Contains(assignors, *a) {
+	if a := req.ServerAssignor; a != nil && !slices.Contains(assignors, *a) {
 		return refuse(kerr.UnsupportedAssignor, "there is no assignor %q here, only %s", *a, strings.Join(assignors, ", "))
 	}
 	return nil
@@ -212,18 +212,20 @@ func (h *heartbeat) find() (*consumerGroup, *consumerMember, error) {
 	if h.req.MemberEpoch != epochJoin {
 		return nil, nil, refuse(kerr.GroupIDNotFound, "there is no consumer group %s", h.req.Group)
 	}
-	if err := h.checkRegex(nil, nil); err != nil {
-		return nil, nil, err
-	}
-	if classic, ok := members.(*classicGroup); ok {
+	classic, ok := members.(*classicGroup)
+	if ok {
 		if _, empty := classic.empty(); !empty {
 			g, err := classic.upgrade(h)
 			if err != nil {
 				return nil, nil, err
 			}
-			m, err := h.findMember(g)
-			return g, m, err
+			return g, g.members[h.req.MemberID], nil
 		}
+	}
+	if err := h.checkRegex(nil, nil); err != nil {
+		return nil, nil, err
+	}
+	if ok {
 		classic.dissolve(kerr.RebalanceInProgress, h.e)
 		classic.tombstones(h.e)
 	}

@@ -25,9 +25,11 @@ func (h *heartbeat) leave() (*kmsg.ConsumerGroupHeartbeatResponse, error) {
 		return nil, refuse(kerr.UnknownMemberID, "group %s has no member %s", g.id, h.req.MemberID)
 	}
 	if h.req.MemberEpoch == epochAway {
+		// What it was giving up it has given up: it consumes nothing while it is away.
 		g.write(h.e, currentRecord{m.id, &memberCurrent{
-			epoch: epochAway, previous: m.previous, state: m.state, assigned: m.assigned.unstamped(), revoking: m.revoking.unstamped(),
+			epoch: epochAway, previous: m.previous, state: m.state, assigned: m.assigned.unstamped(),
 		}})
+		g.watchRevocation(m, h.now)
 	} else {
 		g.remove([]*consumerMember{m}, h.now, h.e)
 	}

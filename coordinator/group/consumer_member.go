@@ -139,7 +139,7 @@ func (g *consumerGroup) startSession(m *consumerMember, now time.Time) {
 // removed otherwise (rule 8.7.8). The time runs from when it was first told to.
 func (g *consumerGroup) watchRevocation(m *consumerMember, now time.Time) {
 	s := g.sessionOf(m.id)
-	if m.state == memberRevoking {
+	if m.state == memberRevoking && m.epoch != epochAway {
 		g.hurry(s, m, now)
 	} else {
 		g.machine.timers.cancel(&s.deadline)

@@ -14,7 +14,8 @@ import (
 )
 
 // upgrade makes a classic group with members a consumer group, since somebody joins with the new protocol (rule 8.7.13).
-// Its members keep what they have. What they have parked is answered with 27: they join again.
+// Its members keep what they have. What they have parked is answered with 27: they join again. Whatever may refuse the
+// request does so before anything is changed: a group that nobody of the new protocol has entered would not find back.
 func (c *classicGroup) upgrade(h *heartbeat) (*consumerGroup, error) {
 	config := &c.machine.config().Consumer
 	switch {
@@ -24,10 +25,15 @@ func (c *classicGroup) upgrade(h *heartbeat) (*consumerGroup, error) {
 		return nil, refuse(kerr.GroupIDNotFound, "group %s has members of protocol type %q, which are no consumers", c.id, c.typ)
 	case c.len() > config.MaxSize:
 		return nil, refuse(kerr.GroupIDNotFound, "group %s has %d members, more than group.consumer.max.size allows", c.id, c.len())
+	case c.len() == config.MaxSize && c.byID[h.req.MemberID] == nil:
+		return nil, refuse(kerr.GroupMaxSizeReached, "group %s has %d members, which is as many as group.consumer.max.size allows", c.id, c.len())
 	}
 	im := c.machine.image()
 	g := c.machine.newConsumerGroup(c.id)
 	members, err := c.convert(im)
+	if err == nil {
+		err = h.checkRegex(nil, nil)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -80,17 +80,17 @@ func (c *commit) row(t *kmsg.OffsetCommitRequestTopic, p *kmsg.OffsetCommitReque
 	if c.refused != nil {
 		return c.refused
 	}
-	if g, ok := c.m.membersOf(c.req.Group).(*consumerGroup); ok {
-		if err := g.checkCommitPartition(&c.who, assignor.Partition{Topic: t.TopicID, Index: p.Partition}); err != nil {
-			return err
-		}
-	}
 	x := offset{committed: p.Offset, leaderEpoch: p.LeaderEpoch, commitTime: c.now.UnixMilli(), expireTime: -1, topicID: t.TopicID}
 	if p.Metadata != nil {
 		x.metadata = *p.Metadata
 	}
 	if utf16Len(x.metadata) > c.m.config().OffsetMetadataMaxBytes {
 		return kerr.OffsetMetadataTooLarge
+	}
+	if g, ok := c.m.membersOf(c.req.Group).(*consumerGroup); ok {
+		if err := g.checkCommitPartition(&c.who, assignor.Partition{Topic: t.TopicID, Index: p.Partition}); err != nil {
+			return err
+		}
 	}
 	if c.req.RetentionTimeMillis >= 0 { // rule 8.4.5
 		x.expireTime = x.commitTime + min(c.req.RetentionTimeMillis, math.MaxInt64-x.commitTime) // "for ever" is not over yet

@@ -90,7 +90,7 @@
 //	role    like set, but a value that the case has captured prints as its name: the same id must come back on both sides
 //	drop    the field is not compared
 //	sort    the order of an array's rows is not compared
-//	own     rows about topics of other cases are left out, and the order of the others is not compared
+//	own     rows about topics and groups of other cases are left out, and the order of the others is not compared
 //	text    whether there is a text is compared; kbroker may have one where Kafka has none
 //	shared  rows that only Kafka has are left out, found by their first field
 //	extra   rows for kbroker's own settings are left out

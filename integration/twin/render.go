@@ -111,7 +111,7 @@ func (v *view) slice(path, form string, x reflect.Value, kind maskKind) {
 
 // keeps says whether a row is compared, as far as own, shared and extra have a say in it.
 func (v *view) keeps(path string, row reflect.Value, kind maskKind) bool {
-	if kind&maskOwn != 0 && !strings.HasPrefix(rowName(row, "Topic"), fmt.Sprint(v.vars["prefix"])) {
+	if kind&maskOwn != 0 && !strings.HasPrefix(rowName(row, "Topic")+rowName(row, "Group"), fmt.Sprint(v.vars["prefix"])) {
 		return false
 	}
 	if name := rowName(row, "Name"); kind&maskExtra != 0 && (strings.HasPrefix(name, "kbroker.") || name == retentionDelay) {
