@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/kbroker/kbroker/internal/fields"
 )
 
 // batchFormat is the first byte of an encoded batch of records.
@@ -34,16 +36,16 @@ func ExtendRecords(b []byte, records []Record) []byte {
 // this code does not know is refused: its meaning cannot be guessed, and leaving it out would make this node's image
 // differ from everybody else's.
 func DecodeRecords(b []byte) ([]Record, error) {
-	r := reader{b: b}
-	if f := r.byte(); r.err != nil {
-		return nil, fmt.Errorf("metadata records: %w", r.err)
+	r := newReader(b)
+	if f := r.Byte(); r.Err != nil {
+		return nil, fmt.Errorf("metadata records: %w", r.Err)
 	} else if f != batchFormat {
 		return nil, fmt.Errorf("metadata records are in format %d, and this version of kbroker reads only format %d: "+
 			"upgrade this node", f, batchFormat)
 	}
 	var records []Record
-	for len(r.b) > 0 {
-		record, err := decodeRecord(&r)
+	for len(r.B) > 0 {
+		record, err := decodeRecord(r)
 		if err != nil {
 			return nil, fmt.Errorf("metadata record %d: %w", len(records)+1, err)
 		}
@@ -54,9 +56,9 @@ func DecodeRecords(b []byte) ([]Record, error) {
 
 // decodeRecord reads one record.
 func decodeRecord(r *reader) (Record, error) {
-	kind, version, size := kind(r.uint()), r.uint(), r.length(1)
-	if r.err != nil {
-		return nil, r.err
+	kind, version, size := kind(r.Uint()), r.Uint(), r.Length(1)
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	t, ok := recordTypes[kind]
 	if !ok {
@@ -66,20 +68,20 @@ func decodeRecord(r *reader) (Record, error) {
 		return nil, fmt.Errorf("type %s has version %d, and this version of kbroker reads up to %d: upgrade this node",
 			t.name, version, t.version)
 	}
-	body := reader{b: r.b[:size]}
-	r.b = r.b[size:]
+	body := newReader(r.B[:size])
+	r.B = r.B[size:]
 	record := t.make()
-	record.decode(&body)
+	record.decode(body)
 	// A tag holds what a reader that does not know it may ignore.
-	for range body.length(2) {
-		body.uint()
-		body.bytes()
+	for range body.Length(2) {
+		body.Uint()
+		body.Bytes()
 	}
-	if body.err == nil && len(body.b) > 0 {
-		body.fail("%d bytes behind its end", len(body.b))
+	if body.Err == nil && len(body.B) > 0 {
+		body.Fail("%d bytes behind its end", len(body.B))
 	}
-	if body.err != nil {
-		return nil, fmt.Errorf("type %s: %w", t.name, body.err)
+	if body.Err != nil {
+		return nil, fmt.Errorf("type %s: %w", t.name, body.Err)
 	}
 	return record, nil
 }
@@ -114,44 +116,16 @@ func (w *writer) uuids(ids []UUID) {
 	}
 }
 
-// reader takes fields from b. After the first thing that is wrong it returns zero values, and err says what it was.
-type reader struct {
-	b   []byte
-	err error
-}
+// reader reads the types of these records.
+type reader struct{ fields.Reader }
 
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf(format, args...)
-		r.b = nil
-	}
-}
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail("a number is cut off or too long")
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) int() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail("a number is cut off or too long")
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
+func newReader(b []byte) *reader { return &reader{fields.Reader{B: b}} }
 
 // ranged reads a number between lo and hi.
 func (r *reader) ranged(lo, hi int64) int64 {
-	v := r.int()
+	v := r.Int()
 	if v < lo || v > hi {
-		r.fail("number %d is not between %d and %d", v, lo, hi)
+		r.Fail("number %d is not between %d and %d", v, lo, hi)
 		return 0
 	}
 	return v
@@ -161,57 +135,29 @@ func (r *reader) int8() int8   { return int8(r.ranged(math.MinInt8, math.MaxInt8
 func (r *reader) int16() int16 { return int16(r.ranged(math.MinInt16, math.MaxInt16)) }
 func (r *reader) int32() int32 { return int32(r.ranged(math.MinInt32, math.MaxInt32)) }
 
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.fail("a byte is cut off")
-		return 0
-	}
-	v := r.b[0]
-	r.b = r.b[1:]
-	return v
-}
-
 func (r *reader) bool() bool {
-	v := r.byte()
+	v := r.Byte()
 	if v > 1 {
-		r.fail("a truth value is %d", v)
+		r.Fail("a truth value is %d", v)
 	}
 	return v == 1
 }
 
-// length reads the number of elements that follow, each of which takes at least size bytes: memory for more than the
-// bytes at hand could hold is never asked for.
-func (r *reader) length(size int) int {
-	n := r.uint()
-	if n > uint64(len(r.b)/size) {
-		r.fail("a length of %d with %d bytes left", n, len(r.b))
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) bytes() []byte {
-	n := r.length(1)
-	v := r.b[:n]
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) string() string { return string(r.bytes()) }
+func (r *reader) string() string { return string(r.Bytes()) }
 
 func (r *reader) uuid() UUID {
-	if len(r.b) < len(UUID{}) {
-		r.fail("an id is cut off")
+	if len(r.B) < len(UUID{}) {
+		r.Fail("an id is cut off")
 		return UUID{}
 	}
-	v := UUID(r.b[:16])
-	r.b = r.b[16:]
+	v := UUID(r.B[:16])
+	r.B = r.B[16:]
 	return v
 }
 
 // ids returns nil for an empty list.
 func (r *reader) ids() []BrokerID {
-	n := r.length(1)
+	n := r.Length(1)
 	if n == 0 {
 		return nil
 	}
@@ -224,7 +170,7 @@ func (r *reader) ids() []BrokerID {
 
 // uuids returns nil for an empty list.
 func (r *reader) uuids() []UUID {
-	n := r.length(len(UUID{}))
+	n := r.Length(len(UUID{}))
 	if n == 0 {
 		return nil
 	}

@@ -76,22 +76,22 @@ func (r *ClientQuotaRecord) encode(w *writer) {
 func (r *ClientQuotaRecord) decode(rd *reader) {
 	*r = ClientQuotaRecord{Entity: QuotaEntity{rd.quotaName(), rd.quotaName(), rd.quotaName()}, Key: rd.string()}
 	if rd.bool() {
-		v := math.Float64frombits(rd.uint())
+		v := math.Float64frombits(rd.Uint())
 		if math.IsNaN(v) { // equal images must have equal quotas
-			rd.fail("a quota that is not a number")
+			rd.Fail("a quota that is not a number")
 		}
 		r.Value = &v
 	}
 }
 
 func (r *reader) quotaName() QuotaName {
-	n := QuotaName{Kind: QuotaKind(min(r.uint(), math.MaxUint8))}
+	n := QuotaName{Kind: QuotaKind(min(r.Uint(), math.MaxUint8))}
 	switch n.Kind {
 	case QuotaAbsent, QuotaDefault:
 	case QuotaNamed:
 		n.Name = r.string()
 	default:
-		r.fail("a name of kind %d in a quota's entity", n.Kind)
+		r.Fail("a name of kind %d in a quota's entity", n.Kind)
 	}
 	return n
 }

@@ -193,10 +193,10 @@ func (r *RegisterBrokerRecord) encode(w *writer) {
 
 func (r *RegisterBrokerRecord) decode(rd *reader) {
 	r.ID = rd.int32()
-	r.Epoch = rd.int()
+	r.Epoch = rd.Int()
 	r.Incarnation = rd.uuid()
 	r.Rack = rd.string()
-	if n := rd.length(minListener); n > 0 {
+	if n := rd.Length(minListener); n > 0 {
 		r.Listeners = make([]Listener, n)
 	}
 	for i := range r.Listeners {
@@ -218,7 +218,7 @@ func (r *BrokerChangeRecord) encode(w *writer) {
 }
 
 func (r *BrokerChangeRecord) decode(rd *reader) {
-	*r = BrokerChangeRecord{ID: rd.int32(), Epoch: rd.int(), Fenced: rd.bool(), ShuttingDown: rd.bool()}
+	*r = BrokerChangeRecord{ID: rd.int32(), Epoch: rd.Int(), Fenced: rd.bool(), ShuttingDown: rd.bool()}
 }
 
 func (r *UnregisterBrokerRecord) encode(w *writer) {
@@ -227,7 +227,7 @@ func (r *UnregisterBrokerRecord) encode(w *writer) {
 }
 
 func (r *UnregisterBrokerRecord) decode(rd *reader) {
-	*r = UnregisterBrokerRecord{ID: rd.int32(), Epoch: rd.int()}
+	*r = UnregisterBrokerRecord{ID: rd.int32(), Epoch: rd.Int()}
 }
 
 func (r *TopicRecord) encode(w *writer) {
@@ -318,9 +318,9 @@ func (r *PartitionChangeRecord) encode(w *writer) {
 
 func (r *PartitionChangeRecord) decode(rd *reader) {
 	*r = PartitionChangeRecord{Topic: rd.uuid(), Partition: rd.int32()}
-	set := rd.uint()
+	set := rd.Uint()
 	if set >= changesLastKnownELR<<1 {
-		rd.fail("a set of changes %#x with unknown bits", set)
+		rd.Fail("a set of changes %#x with unknown bits", set)
 		return
 	}
 	if set&changesLeader != 0 {
@@ -364,5 +364,5 @@ func (r *ProducerIDBlockRecord) encode(w *writer) {
 }
 
 func (r *ProducerIDBlockRecord) decode(rd *reader) {
-	*r = ProducerIDBlockRecord{Broker: rd.int32(), Next: rd.int()}
+	*r = ProducerIDBlockRecord{Broker: rd.int32(), Next: rd.Int()}
 }

@@ -59,16 +59,16 @@ func EncodeImage(b []byte, im *Image) []byte {
 
 // DecodeImage reads an Image.
 func DecodeImage(b []byte) (*Image, error) {
-	r := reader{b: b}
-	if f := r.byte(); r.err == nil && f != imageFormat {
+	r := newReader(b)
+	if f := r.Byte(); r.Err == nil && f != imageFormat {
 		return nil, fmt.Errorf("metadata image is in format %d, and this version of kbroker reads only format %d: "+
 			"upgrade this node", f, imageFormat)
 	}
-	index := r.uint()
-	if r.err != nil {
-		return nil, fmt.Errorf("metadata image: %w", r.err)
+	index := r.Uint()
+	if r.Err != nil {
+		return nil, fmt.Errorf("metadata image: %w", r.Err)
 	}
-	records, err := DecodeRecords(r.b)
+	records, err := DecodeRecords(r.B)
 	if err != nil {
 		return nil, fmt.Errorf("metadata image at index %d: %w", index, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"math"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kbroker/kbroker/internal/fields"
 )
 
 const (
@@ -95,86 +97,34 @@ func nextRecord(b []byte, number uint64) ([]byte, error) {
 
 // decodePayload reads what a record holds. The entries' data is part of b.
 func decodePayload(b []byte) (*change, error) {
-	r := fields{b: b}
-	flags := r.byte()
+	r := fields.Reader{B: b}
+	flags := r.Byte()
 	if flags&unknownFlags != 0 {
 		return nil, fmt.Errorf("flags %#x are not known to this version of kbroker: upgrade this node", flags)
 	}
 	c := &change{reset: flags&flagReset != 0}
 	if flags&flagHardState != 0 {
-		c.hardState = &raftpb.HardState{Term: new(r.uint()), Vote: new(r.uint()), Commit: new(r.uint())}
+		c.hardState = &raftpb.HardState{Term: new(r.Uint()), Vote: new(r.Uint()), Commit: new(r.Uint())}
 	}
-	c.entries = make([]*raftpb.Entry, r.length(minEntry))
+	c.entries = make([]*raftpb.Entry, r.Length(minEntry))
 	for i := range c.entries {
-		kind := r.uint()
+		kind := r.Uint()
 		if _, ok := raftpb.EntryType_name[int32(kind)]; !ok || kind > math.MaxInt32 {
-			r.fail("entry type %d is unknown", kind)
+			r.Fail("entry type %d is unknown", kind)
 		}
-		c.entries[i] = &raftpb.Entry{Type: raftpb.EntryType(kind).Enum(), Term: new(r.uint()), Index: new(r.uint()), Data: r.bytes()}
+		c.entries[i] = &raftpb.Entry{Type: raftpb.EntryType(kind).Enum(), Term: new(r.Uint()), Index: new(r.Uint()), Data: r.Bytes()}
 	}
-	if r.err == nil && len(r.b) > 0 {
-		r.fail("%d bytes are behind the last entry", len(r.b))
+	if r.Err == nil && len(r.B) > 0 {
+		r.Fail("%d bytes are behind the last entry", len(r.B))
 	}
-	return c, r.err
+	return c, r.Err
 }
 
-// fields takes fields from b. After the first thing that is wrong it returns zero values, and err says what it was.
-type fields struct {
-	b   []byte
-	err error
-}
-
-func (r *fields) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err, r.b = fmt.Errorf(format, args...), nil
-	}
-}
-
-func (r *fields) byte() byte {
-	if len(r.b) == 0 {
-		r.fail("a byte is cut off")
-		return 0
-	}
-	v := r.b[0]
-	r.b = r.b[1:]
-	return v
-}
-
-func (r *fields) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail("a number is cut off or too long")
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-// length reads the number of elements that follow, each of which takes at least size bytes.
-func (r *fields) length(size int) int {
-	n := r.uint()
-	if n > uint64(len(r.b)/size) {
-		r.fail("a length of %d with %d bytes left", n, len(r.b))
-		return 0
-	}
-	return int(n)
-}
-
-// bytes reads bytes, nil when there are none.
-func (r *fields) bytes() []byte {
-	n := r.length(1)
-	if n == 0 {
-		return nil
-	}
-	v := r.b[:n:n]
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *fields) uints() []uint64 {
-	list := make([]uint64, r.length(1))
+// uints reads a list of numbers.
+func uints(r *fields.Reader) []uint64 {
+	list := make([]uint64, r.Length(1))
 	for i := range list {
-		list[i] = r.uint()
+		list[i] = r.Uint()
 	}
 	return list
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kbroker/kbroker/internal/fields"
 	"github.com/kbroker/kbroker/internal/vfs"
 )
 
@@ -82,14 +83,14 @@ func decodeSnapshot(raftID uint64, b []byte) (*Snapshot, error) {
 	if id := binary.BigEndian.Uint64(b[8:]); id != raftID {
 		return nil, foreignError(id, raftID)
 	}
-	r := fields{b: b[snapshotHeader:]}
-	s := Snapshot{Index: r.uint(), Term: r.uint(), Conf: &raftpb.ConfState{}}
-	s.Conf.Voters, s.Conf.Learners = r.uints(), r.uints()
-	s.Conf.VotersOutgoing, s.Conf.LearnersNext = r.uints(), r.uints()
-	s.Conf.AutoLeave = new(r.byte() == 1)
-	s.Data = r.b
-	if r.err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, r.err)
+	r := fields.Reader{B: b[snapshotHeader:]}
+	s := Snapshot{Index: r.Uint(), Term: r.Uint(), Conf: &raftpb.ConfState{}}
+	s.Conf.Voters, s.Conf.Learners = uints(&r), uints(&r)
+	s.Conf.VotersOutgoing, s.Conf.LearnersNext = uints(&r), uints(&r)
+	s.Conf.AutoLeave = new(r.Byte() == 1)
+	s.Data = r.B
+	if r.Err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, r.Err)
 	}
 	return &s, nil
 }
