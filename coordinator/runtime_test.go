@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -218,44 +217,4 @@ func TestTooLarge(t *testing.T) {
 		}
 		n.want("99", string(large[:100<<10]))
 	})
-}
-
-// TestCuts: records are parted at cuts and nowhere else, and only where they have to be.
-func TestCuts(t *testing.T) {
-	for _, c := range []struct {
-		sizes string // of values in kilobytes, and | for a cut
-		most  int    // kilobytes
-		want  string // records of each batch
-	}{
-		{"1 1 1", 10, "[3]"},
-		{"1 | 1 | 1", 10, "[3]"},
-		{"4 | 4 | 4 | 4", 10, "[2 2]"},
-		{"4 4 4 | 4 | 4", 10, "[3 2]"}, // what has no cut stays together, though it is too large
-		{"4 4 | 4 4 | 4 4", 10, "[2 2 2]"},
-		{"1 | 1 | 9 9", 10, "[2 2]"},
-		{"9 | 1 1 1 | 9 |", 10, "[1 3 1]"},
-		{"20 20", 10, "[2]"},
-		{"| 1 | | 1", 1, "[1 1]"},
-		{"", 10, "[]"},
-	} {
-		e := &Effects{Most: c.most << 10}
-		for _, f := range strings.Fields(c.sizes) {
-			if f == "|" {
-				e.Cut()
-				continue
-			}
-			n, err := strconv.Atoi(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			e.Append(nil, make([]byte, n<<10))
-		}
-		got := []int{}
-		for first := 0; first < len(e.Records); first += got[len(got)-1] {
-			got = append(got, e.fit(first))
-		}
-		if fmt.Sprint(got) != c.want {
-			t.Errorf("%q: batches of %v, want %s", c.sizes, got, c.want)
-		}
-	}
 }

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -236,7 +238,7 @@ func (c *plainClient) send(q kmsg.Request) {
 }
 
 // TestGroupMemory: who would make groups take more memory than kbroker.group.max.bytes may not join, until the setting is
-// raised, and the metrics and the log tell of it.
+// raised, and the metrics tell of it.
 func TestGroupMemory(t *testing.T) {
 	b := startTest(t, "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0")
 	c := newPlainClient(t, b)
@@ -258,6 +260,21 @@ func TestGroupMemory(t *testing.T) {
 	if used := b.groupMemory.Used(); used < 1<<20 {
 		t.Errorf("a member of a megabyte takes %d bytes", used)
 	}
+}
+
+// TestGroupsAreFull: that groups have no memory left is said once a minute, however many clients are refused.
+func TestGroupsAreFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &diary{}
+		full := (&Broker{logger: slog.New(slog.NewTextHandler(d, nil))}).groupsAreFull()
+		for range 180 {
+			full(2, 1)
+			time.Sleep(time.Second)
+		}
+		if n := d.lines("raise kbroker.group.max.bytes"); n != 3 {
+			t.Errorf("said %d times in 3 minutes", n)
+		}
+	})
 }
 
 // TestLargestOffsetsTopic: the topic can be made as large as the setting may say.
