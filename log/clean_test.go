@@ -1,8 +1,10 @@
 package log
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,30 +12,90 @@ import (
 	"github.com/kbroker/kbroker/log/record"
 )
 
-// TestOffsetMap compares the map of keys with a Go map, up to its bound and beyond.
+// TestOffsetMap compares the map of keys with a Go map, up to its bound and beyond, and what it knows of the records'
+// fates with what became of them.
 func TestOffsetMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	m, want := newOffsetMap(1000*mapSlotBytes, 0.9, 1<<40), map[string]int64{}
-	for offset := range int64(5000) {
-		key := strings.Repeat("k", r.IntN(40)) + fmt.Sprint(r.IntN(900))
-		if !m.put([]byte(key), offset) {
-			if _, ok := want[key]; ok || len(want) != m.room {
-				t.Fatalf("no room for %s with %d of %d keys", key, len(want), m.room)
+	const records = 5000
+	for _, size := range []int64{1 << 20, 30000, 1000} { // room for all, for some keys, and too little for fates
+		var m offsetMap
+		for range 2 { // anew in the same memory
+			m.reset(size, 0.9, 100, 100+records)
+			if n := int64(len(m.slots)*mapSlotBytes + 8*len(m.fates.superseded.words) + 8*len(m.fates.special.words)); n > size {
+				t.Errorf("the map takes %d bytes of %d", n, size)
 			}
-			continue
+			want, gone := map[string]int64{}, map[int64]bool{}
+			full := false
+			for offset := int64(100); offset < 100+records && !full; offset++ {
+				key := strings.Repeat("k", r.IntN(40)) + fmt.Sprint(r.IntN(900))
+				full = !m.note(record.Entry{Offset: offset, Key: []byte(key)})
+				if before, ok := want[key]; ok {
+					gone[before] = true
+				}
+				want[key] = offset
+			}
+			full = !m.settle() || full
+			checkOffsetMap(t, &m, want, gone, full)
 		}
-		want[key] = offset
 	}
+	var small offsetMap
+	if small.reset(128<<20, 0.9, 0, 90); len(small.slots) > 200 {
+		t.Errorf("90 records get a map of %d slots", len(small.slots))
+	}
+}
+
+func checkOffsetMap(t *testing.T, m *offsetMap, want map[string]int64, gone map[int64]bool, full bool) {
+	t.Helper()
+	if full != (m.utilization() == 1) {
+		t.Errorf("full: %v, utilization: %v", full, m.utilization())
+	}
+	known := m.fates.cover(100, m.last)
 	for key, offset := range want {
-		if got := m.get([]byte(key)); got != offset {
+		h := m.hasher.hash([]byte(key))
+		q := []keyQuery{{hash: h}}
+		m.fetch(q)
+		if got := m.find(h, q[0].slot).after - 1; got != offset && offset <= m.last {
 			t.Errorf("%s is at %d, not %d", key, got, offset)
 		}
+		if known && offset <= m.last && m.fates.superseded.has(offset) {
+			t.Errorf("%d is superseded", offset)
+		}
 	}
-	if m.get([]byte("no")) != -1 || m.utilization() != 1 || len(want) != 900 {
-		t.Errorf("%d keys, utilization %v", len(want), m.utilization())
+	n := 0
+	for offset := range gone {
+		if offset <= m.last && m.fates.superseded.has(offset) {
+			n++
+		}
 	}
-	if small := newOffsetMap(128<<20, 0.9, 90); len(small.slots) > 200 {
-		t.Errorf("90 records get a map of %d slots", len(small.slots))
+	if known && !full && n != len(gone) || known && m.fates.superseded.count(100, m.last) != n {
+		t.Errorf("%d of %d are superseded, %d by their bits", n, len(gone), m.fates.superseded.count(100, m.last))
+	}
+}
+
+// TestKeyHash: keys that look alike have different hashes, and keys that count up are spread over a table.
+func TestKeyHash(t *testing.T) {
+	h := newKeyHasher()
+	seen := map[keyHash][]byte{}
+	for n := range 30 {
+		for i := range n + 1 { // all zero, or all but one byte
+			key := make([]byte, n)
+			if i < n {
+				key[i] = 1
+			}
+			hash := h.hash(key)
+			if other, ok := seen[hash]; ok || hash != h.hash(bytes.Clone(key)) {
+				t.Fatalf("%x has the hash of %x, or two", key, other)
+			}
+			seen[hash] = key
+		}
+	}
+	const keys, slots = 64_000, 64
+	var places [slots]int
+	for i := range keys {
+		places[h.hash(fmt.Appendf(nil, "key-%09d", i)).slot(slots)]++
+	}
+	if least, most := slices.Min(places[:]), slices.Max(places[:]); least < keys/slots/2 || most > 2*keys/slots {
+		t.Errorf("a slot gets %d to %d of %d keys", least, most, keys/slots)
 	}
 }
 

@@ -52,22 +52,32 @@ func cleanBenchLog(b *testing.B, codec record.Codec) *Log {
 	return l
 }
 
-// BenchmarkCleaner cleans a log over and over from its start, so that each pass reads all of it twice, finds every key in
-// the map, and writes what is left of the first pass. MB/s are those of the log. The copy is the limit: the same bytes read
-// twice, written once, and synced.
+// BenchmarkCleaner cleans a log of which a half is superseded (first), the same log anew from its start, so that each
+// pass reads all of it twice and writes what is left of the first one (again), and again with its first half clean, so
+// that the keys of that are looked up (tail). MB/s are those of the log before, as compressed. The copy is the limit: the
+// same bytes read twice, written once, and synced.
 func BenchmarkCleaner(b *testing.B) {
 	for _, codec := range []record.Codec{record.None, record.LZ4, record.Zstd} {
-		b.Run(codec.String(), func(b *testing.B) {
-			l := cleanBenchLog(b, codec)
-			cleanLog(b, l.m)
-			b.SetBytes(l.Size())
+		b.Run(codec.String()+"/first", func(b *testing.B) {
 			for b.Loop() {
-				l.cleaned.Store(-1)
-				if cleanLog(b, l.m) != 1 {
-					b.Fatal("it was not cleaned once")
-				}
+				b.StopTimer()
+				l := cleanBenchLog(b, codec)
+				b.SetBytes(l.Size())
+				b.StartTimer()
+				cleanAgain(b, l, newCleanWorker(l), -1)
 			}
 		})
+		l := cleanBenchLog(b, codec)
+		cleanLog(b, l.m)
+		for _, from := range []int64{-1, l.End().Offset / 2} {
+			b.Run(codec.String()+map[bool]string{true: "/again", false: "/tail"}[from < 0], func(b *testing.B) {
+				w := newCleanWorker(l)
+				b.SetBytes(l.Size())
+				for b.Loop() {
+					cleanAgain(b, l, w, from)
+				}
+			})
+		}
 	}
 	b.Run("copy", func(b *testing.B) {
 		l := cleanBenchLog(b, record.None)
@@ -79,6 +89,20 @@ func BenchmarkCleaner(b *testing.B) {
 			}
 		}
 	})
+}
+
+func newCleanWorker(l *Log) *cleanWorker {
+	o := DefaultCleanerOptions()
+	l.m.cleaner.options.Store(&o)
+	return &cleanWorker{c: l.m.cleaner, sieve: record.NewSieve(l.m.codecs)}
+}
+
+// cleanAgain is one pass over a log that is clean below from.
+func cleanAgain(b *testing.B, l *Log, w *cleanWorker, from int64) {
+	l.cleaned.Store(from)
+	if !w.cleanDirtiest() {
+		b.Fatal("it was not cleaned")
+	}
 }
 
 func copySegment(b *testing.B, l *Log, s *segment) {

@@ -102,6 +102,7 @@ func (c *cleaner) run(n int) {
 		if n < o.Threads && w.cleanDirtiest() {
 			continue
 		}
+		w.rest()
 		timer := time.NewTimer(max(o.Backoff, time.Millisecond))
 		select {
 		case <-timer.C:
@@ -121,8 +122,14 @@ func (c *cleaner) run(n int) {
 type cleanWorker struct {
 	c       *cleaner
 	sieve   *record.Sieve
+	offsets offsetMap
 	in, out []byte
 	one     []byte
+}
+
+// rest lets go of what a pass takes memory for.
+func (w *cleanWorker) rest() {
+	*w = cleanWorker{c: w.c, sieve: record.NewSieve(w.c.m.codecs)}
 }
 
 // cleanDirtiest cleans the log that needs it most, and reports whether one was cleaned.
@@ -196,7 +203,7 @@ func (w *cleanWorker) clean(work dirtyLog) (err error) {
 	if len(w.in) != size {
 		w.in, w.out = make([]byte, size), make([]byte, 0, size)
 	}
-	p := &cleaning{c: w.c, l: work.l, work: work, cfg: work.l.cfg.Load(), o: o, now: time.Now().UnixMilli(), sieve: w.sieve, out: w.out, one: w.one}
+	p := &cleaning{c: w.c, l: work.l, work: work, cfg: work.l.cfg.Load(), o: o, now: time.Now().UnixMilli(), sieve: w.sieve, offsets: &w.offsets, out: w.out, one: w.one}
 	p.in.buf = w.in
 	clean, err := p.run()
 	if w.one = p.one; cap(w.one) > 2*size {

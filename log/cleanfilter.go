@@ -25,8 +25,9 @@ type cleanFilter struct {
 	last    bool
 	expired bool // the batch's horizon has passed
 	invalid int64
-	keep    func(record.Entry) bool
-	keepAll func(record.Entry) bool
+	stay    []bool     // of the records that were seen
+	asked   []keyQuery // those of them that are decided by the map; offset is the record's
+	places  []int      // in stay, of asked
 }
 
 // newCleanFilter makes a filter for one pass.
@@ -35,24 +36,38 @@ func newCleanFilter(offsets *offsetMap, sieve *record.Sieve, producers map[int64
 	if f.horizon < now { // as good as forever
 		f.horizon = NoLimit
 	}
-	f.keep = f.keepRecord
-	f.keepAll = func(record.Entry) bool { return true }
 	return f
 }
 
-// keepRecord is rule 3.10.4 for one record of a batch that was not aborted.
-func (f *cleanFilter) keepRecord(e record.Entry) bool {
-	if e.Offset > f.offsets.last { // the map was full before: what lies behind is for the next pass
-		return true
-	}
-	if e.Key == nil {
+// See is rule 3.10.4 for one record of a batch that was not aborted, as far as it can be told without looking for its
+// key.
+func (f *cleanFilter) See(e record.Entry) {
+	stays := true
+	switch {
+	case e.Offset > f.offsets.last: // the map was full before: what lies behind is for the next pass
+	case e.Key == nil:
 		f.invalid++
-		return false
+		stays = false
+	case e.Tombstone && f.expired:
+		stays = false
+	case f.offsets.fates.cover(e.Offset, e.Offset):
+		stays = !f.offsets.fates.superseded.has(e.Offset)
+	default:
+		f.places = append(f.places, len(f.stay))
+		f.asked = append(f.asked, keyQuery{hash: f.offsets.hasher.hash(e.Key), offset: e.Offset})
 	}
-	if e.Tombstone && f.expired {
-		return false
+	f.stay = append(f.stay, stays)
+}
+
+// Stay looks for the keys of the others.
+func (f *cleanFilter) Stay() []bool {
+	f.offsets.fetch(f.asked)
+	for i, q := range f.asked {
+		f.stay[f.places[i]] = q.offset >= f.offsets.find(q.hash, q.slot).after-1
 	}
-	return e.Offset >= f.offsets.get(e.Key)
+	stay := f.stay
+	f.stay, f.asked, f.places = f.stay[:0], f.asked[:0], f.places[:0]
+	return stay
 }
 
 // filter appends to dst what stays of b, which is the last of its group if last says so. txn is the aborted transaction that b ends, when some of its data was met:
@@ -69,7 +84,13 @@ func (f *cleanFilter) filter(dst []byte, b record.Batch, last bool) (out []byte,
 	if b.BaseOffset() > f.offsets.last {
 		return append(dst, b...), nil, nil
 	}
-	found, err := f.sieve.Sift(b, f.keep)
+	switch f.offsets.fate(b) {
+	case allStay:
+		return append(dst, b...), nil, nil
+	case noneStay:
+		return f.without(dst, b), nil, nil
+	}
+	found, err := f.sieve.Sift(b, f)
 	switch {
 	case err != nil:
 		return dst, nil, err
@@ -97,7 +118,7 @@ func (f *cleanFilter) control(dst []byte, b record.Batch) (out []byte, txn *Abor
 	case !done || b.HasDeleteHorizon():
 		return append(dst, b...), txn, nil
 	}
-	if _, err := f.sieve.Sift(b, f.keepAll); err != nil {
+	if _, err := f.sieve.Sift(b, nil); err != nil {
 		return dst, nil, err
 	}
 	out, err = f.sieve.AppendTo(dst, f.horizon)

@@ -24,18 +24,19 @@ type CleanStats struct {
 // below (rules 3.10.3 and 3.10.4). It holds no lock but for the swaps; what it reads does not change, and what is taken
 // away meanwhile ends it.
 type cleaning struct {
-	c     *cleaner
-	l     *Log
-	work  dirtyLog
-	cfg   *Config
-	o     *CleanerOptions
-	now   int64
-	cuts  uint64 // truncations when it began
-	in    batchReader
-	out   []byte // buffer of the output
-	one   []byte // of one batch
-	sieve *record.Sieve
-	stats CleanStats
+	c       *cleaner
+	l       *Log
+	work    dirtyLog
+	cfg     *Config
+	o       *CleanerOptions
+	now     int64
+	cuts    uint64 // truncations when it began
+	in      batchReader
+	out     []byte // buffer of the output
+	one     []byte // of one batch
+	sieve   *record.Sieve
+	offsets *offsetMap
+	stats   CleanStats
 }
 
 // run cleans the log, and returns the offset below which it is clean now.
@@ -45,13 +46,12 @@ func (p *cleaning) run() (clean int64, err error) {
 	p.cuts = p.l.cuts
 	p.l.mu.Unlock()
 	p.in.paid = func(n int) error { return p.pay(n) }
-	offsets, err := p.mapDirty()
-	if err != nil {
+	if err := p.mapDirty(); err != nil {
 		return 0, err
 	}
-	p.stats.MapUtilization = offsets.utilization()
-	clean = offsets.last + 1
-	filter := newCleanFilter(offsets, p.sieve, p.l.lastRecords(), p.now, p.cfg.DeleteRetentionMs)
+	p.stats.MapUtilization = p.offsets.utilization()
+	clean = p.offsets.last + 1
+	filter := newCleanFilter(p.offsets, p.sieve, p.l.lastRecords(), p.now, p.cfg.DeleteRetentionMs)
 	for _, group := range p.work.groups(clean, p.cfg) {
 		if err := p.rewrite(group, filter); err != nil {
 			return 0, err
@@ -80,28 +80,29 @@ func (p *cleaning) pay(n int) error {
 func (p *cleaning) most() int64 { return max(maxCleanBatch, int64(p.cfg.MaxMessageBytes)) }
 
 // mapDirty reads the newest offset of each key from the dirty part, until the map is full.
-func (p *cleaning) mapDirty() (*offsetMap, error) {
+func (p *cleaning) mapDirty() error {
 	w := &p.work
-	m := newOffsetMap(p.o.DedupeBytes/int64(max(p.o.Threads, 1)), p.o.LoadFactor, w.end()-w.firstDirty)
-	m.last = w.firstDirty - 1
+	m := p.offsets
+	m.reset(p.o.DedupeBytes/int64(max(p.o.Threads, 1)), p.o.LoadFactor, w.firstDirty, w.end())
 	txns := newCleanTxns()
 	aborted, err := p.l.AbortedTransactions(w.firstDirty, w.end())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	txns.expect(aborted)
 	for i, s := range w.dirty() {
-		full, err := p.mapSegment(s, m, txns)
+		full, err := p.mapSegment(s, txns)
 		if err != nil || full {
-			return m, err
+			return err
 		}
-		m.seen(w.segs[w.first+i+1].base - 1) // nothing is left of what lay before the next segment
+		m.seen = max(m.seen, w.segs[w.first+i+1].base-1) // nothing is left of what lay before the next segment
 	}
-	return m, nil
+	m.settle() // full or not, what it has is of use
+	return nil
 }
 
 // mapSegment adds the keys of one segment. Batches of aborted transactions and markers don't enter the map.
-func (p *cleaning) mapSegment(s *segment, m *offsetMap, txns *cleanTxns) (full bool, err error) {
+func (p *cleaning) mapSegment(s *segment, txns *cleanTxns) (full bool, err error) {
 	file, err := p.l.m.files.acquire(s)
 	if err != nil {
 		return false, err
@@ -110,10 +111,9 @@ func (p *cleaning) mapSegment(s *segment, m *offsetMap, txns *cleanTxns) (full b
 	size := s.size.Load()
 	p.in.open(file.File, 0, size, p.most())
 	p.stats.MapBytesRead += size
+	m := p.offsets
 	put := func(e record.Entry) bool {
-		if e.Key != nil && e.Offset >= p.work.firstDirty {
-			full = !m.put(e.Key, e.Offset)
-		}
+		full = e.Offset >= p.work.firstDirty && !m.note(e)
 		return !full
 	}
 	for {
@@ -132,7 +132,7 @@ func (p *cleaning) mapSegment(s *segment, m *offsetMap, txns *cleanTxns) (full b
 		if err != nil || full {
 			return full, err
 		}
-		m.seen(b.LastOffset())
+		m.seen = max(m.seen, b.LastOffset())
 	}
 }
 

@@ -19,6 +19,18 @@ type Sifted struct {
 	Tombstone     bool  // one of those kept has no value
 }
 
+// Judge decides which records of a batch stay.
+type Judge interface {
+	// See is called with each record, in offset order.
+	See(e Entry)
+	// Stay returns for each record that was seen since the last call whether it stays. A judge that has to look for keys
+	// can look for many at once; it is asked for some 64 at a time.
+	Stay() []bool
+}
+
+// sieveGroup is how many records a judge sees before it is asked.
+const sieveGroup = 64
+
 // Sieve reads batches of a log for the cleaner and rebuilds them without some of their records (rules 3.10.3 to
 // 3.10.8). It keeps its buffers from one batch to the next; it is not safe for concurrent use.
 //
@@ -27,11 +39,19 @@ type Sifted struct {
 type Sieve struct {
 	codecs *Codecs
 	r      reader
-	batch  Batch  // of the last Sift
-	plain  []byte // its records that stay, uncompressed
-	moved  []byte // the same with other timestamp deltas
+	batch  Batch       // of the last Sift
+	plain  []byte      // its records that stay, uncompressed
+	moved  []byte      // the same with other timestamp deltas
+	group  []sievedRec // seen, and not judged yet; behind those that stay in plain
 	kept   int32
 	max    int64 // largest timestamp of those that stay
+}
+
+// sievedRec is a record between See and Stay.
+type sievedRec struct {
+	timestamp int64
+	size      int // bytes
+	tombstone bool
 }
 
 // NewSieve returns a Sieve. The codecs decompress and compress what is compressed.
@@ -39,61 +59,120 @@ func NewSieve(c *Codecs) *Sieve { return &Sieve{codecs: c} }
 
 // Each calls see with each record of b, in offset order, until it returns false.
 func (s *Sieve) Each(b Batch, see func(Entry) bool) error {
-	return s.walk(b, func(_ []byte, _ int64, e Entry) bool { return see(e) })
-}
-
-// Sift calls keep with each record of b, in offset order, and holds on to those for which it returns true, for AppendTo.
-// b must not change before that.
-func (s *Sieve) Sift(b Batch, keep func(Entry) bool) (Sifted, error) {
-	var found Sifted
-	s.batch, s.plain, s.max = b, s.plain[:0], NoTimestamp
-	err := s.walk(b, func(raw []byte, timestamp int64, e Entry) bool {
-		if !keep(e) {
-			found.Dropped++
-			return true
-		}
-		found.Kept++
-		found.Tombstone = found.Tombstone || e.Tombstone
-		s.max = max(s.max, timestamp)
-		s.plain = append(s.plain, raw...)
-		return true
-	})
-	s.kept = found.Kept
-	return found, err
-}
-
-// walk calls see with the bytes of each record, its timestamp and what the cleaner looks at.
-func (s *Sieve) walk(b Batch, see func(raw []byte, timestamp int64, e Entry) bool) error {
-	codec := b.Codec()
-	if !codec.Valid() {
-		return fmt.Errorf("the batch at offset %d: compression codec %d does not exist", b.BaseOffset(), uint8(codec))
-	}
-	r := &s.r
-	r.batch, r.data, r.stream, r.taken = b, b.Payload(), nil, 0
-	if codec != None {
-		r.stream = s.codecs.take(codec, r.data, storedLimits(len(b)))
-		defer s.codecs.put(r.stream)
-		r.data = nil
-	}
-	base, first := b.BaseOffset(), b.BaseTimestamp()
-	for i := range b.RecordCount() {
-		raw, what, err := r.raw()
-		if err != nil {
-			return fmt.Errorf("the batch at offset %d: %w", base, err)
-		}
+	err := s.begin(b)
+	defer s.close()
+	for i := int32(0); err == nil && i < b.RecordCount(); i++ {
 		var v recordView
-		if what == "" {
-			v, what = viewRecord(raw)
-		}
-		if what != "" {
-			return fmt.Errorf("the batch at offset %d: %w", base, &malformed{index: i, what: what})
-		}
-		if !see(raw, first+v.timestampDelta, Entry{Offset: base + int64(v.offsetDelta), Key: v.key, Tombstone: v.tombstone}) {
+		if _, v, err = s.next(i); err == nil && !see(v.entry(b)) {
 			return nil
 		}
 	}
-	if err := r.end(); err != nil {
-		return fmt.Errorf("the batch at offset %d: %w", base, err)
+	return s.finish(err)
+}
+
+// Sift shows judge each record of b and holds on to those that stay, for AppendTo; with a nil judge all do. b must not
+// change before that.
+func (s *Sieve) Sift(b Batch, judge Judge) (Sifted, error) {
+	var found Sifted
+	s.batch, s.plain, s.group, s.max = b, s.plain[:0], s.group[:0], NoTimestamp
+	err := s.begin(b)
+	defer s.close()
+	first := b.BaseTimestamp()
+	for i := int32(0); err == nil && i < b.RecordCount(); i++ {
+		var raw []byte
+		var v recordView
+		if raw, v, err = s.next(i); err != nil {
+			break
+		}
+		s.plain = append(s.plain, raw...)
+		s.group = append(s.group, sievedRec{timestamp: first + v.timestampDelta, size: len(raw), tombstone: v.tombstone})
+		if judge != nil {
+			judge.See(v.entry(b))
+		}
+		if len(s.group) == sieveGroup {
+			s.settle(judge, &found)
+		}
+	}
+	s.settle(judge, &found)
+	s.kept = found.Kept
+	return found, s.finish(err)
+}
+
+// settle asks the judge about the group, and closes the gaps of those that do not stay.
+func (s *Sieve) settle(judge Judge, found *Sifted) {
+	var stay []bool
+	if judge != nil {
+		stay = judge.Stay()
+	}
+	size := 0
+	for i := range s.group {
+		size += s.group[i].size
+	}
+	from := len(s.plain) - size // of the record in plain
+	to := from                  // where it goes
+	for i := range s.group {
+		rec := &s.group[i]
+		if stay == nil || stay[i] {
+			found.Kept++
+			found.Tombstone = found.Tombstone || rec.tombstone
+			s.max = max(s.max, rec.timestamp)
+			if from > to {
+				copy(s.plain[to:], s.plain[from:from+rec.size])
+			}
+			to += rec.size
+		} else {
+			found.Dropped++
+		}
+		from += rec.size
+	}
+	s.plain, s.group = s.plain[:to], s.group[:0]
+}
+
+// begin starts to read the records of b.
+func (s *Sieve) begin(b Batch) error {
+	codec := b.Codec()
+	r := &s.r
+	r.batch, r.data, r.stream, r.taken = b, b.Payload(), nil, 0
+	if !codec.Valid() {
+		return fmt.Errorf("the batch at offset %d: compression codec %d does not exist", b.BaseOffset(), uint8(codec))
+	}
+	if codec != None {
+		r.stream = s.codecs.take(codec, r.data, storedLimits(len(b)))
+		r.data = nil
+	}
+	return nil
+}
+
+// close gives back what begin took.
+func (s *Sieve) close() {
+	if s.r.stream != nil {
+		s.codecs.put(s.r.stream)
+		s.r.stream = nil
+	}
+}
+
+// next returns the bytes of the record with this index, valid until the following call, and what the cleaner looks at.
+func (s *Sieve) next(index int32) (raw []byte, v recordView, err error) {
+	raw, what, err := s.r.raw()
+	if what == "" && err == nil {
+		v, what = viewRecord(raw)
+	}
+	if what != "" {
+		err = &malformed{index: index, what: what}
+	}
+	if err != nil {
+		err = fmt.Errorf("the batch at offset %d: %w", s.r.batch.BaseOffset(), err)
+	}
+	return raw, v, err
+}
+
+// finish returns err, or what is wrong behind the last record.
+func (s *Sieve) finish(err error) error {
+	if err != nil {
+		return err
+	}
+	if err := s.r.end(); err != nil {
+		return fmt.Errorf("the batch at offset %d: %w", s.r.batch.BaseOffset(), err)
 	}
 	return nil
 }
@@ -106,6 +185,11 @@ type recordView struct {
 	tombstone      bool
 	// from and to are the place of the timestamp delta; what lies behind it does not depend on it.
 	from, to int
+}
+
+// entry returns what the cleaner looks at; the record is one of b.
+func (v *recordView) entry(b Batch) Entry {
+	return Entry{Offset: b.BaseOffset() + int64(v.offsetDelta), Key: v.key, Tombstone: v.tombstone}
 }
 
 // viewRecord looks at the record that raw is; what says why it cannot be one.
