@@ -138,6 +138,7 @@ func (h *heartbeat) stay() (*kmsg.ConsumerGroupHeartbeatResponse, error) {
 		g.write(h.e, currentRecord{m.id, after})
 	}
 	g.startSession(m, h.now)
+	g.sessionOf(m.id).settled = h.req.MemberEpoch != epochJoin
 	g.watchRevocation(m, h.now)
 	if m.regex != "" {
 		g.resolve(m.regex, h.q.MayDescribe, h.now)

@@ -9,7 +9,10 @@ import (
 	"github.com/kbroker/kbroker/coordinator/group/assignor"
 )
 
-// findMember returns the member that a request speaks for, nil for one that joins (rules 8.7.3 and 8.7.4).
+// findMember returns the member that a request speaks for, nil for one that joins (rules 8.7.3 and 8.7.4). A static member
+// that joins while it is one may be its own successor, and must wait. But if it has not been heard of since it was told its
+// epoch, or was told to join again, it does so under the same id because the answer has got lost, perhaps with the
+// coordinator. Kafka locks it out all the same until its session is over, which is an error that ends its client.
 func (h *heartbeat) findMember(g *consumerGroup) (*consumerMember, error) {
 	id, join := h.req.MemberID, h.req.MemberEpoch == epochJoin
 	m := g.members[id]
@@ -28,16 +31,22 @@ func (h *heartbeat) findMember(g *consumerGroup) (*consumerMember, error) {
 	instance := *h.req.InstanceID
 	holder := g.members[g.instances[instance]]
 	switch {
+	case join && holder != nil && holder == m && !g.sessionOf(id).settled:
+		return m, nil
 	case join && holder != nil && holder.epoch != epochAway && holder.classic == nil:
 		return nil, refuse(kerr.UnreleasedInstanceID, "member %s still has the instance id %s that %s wants to join with", holder.id, instance, id)
 	case join:
 		return m, nil
 	}
-	if m, err := g.static(id, instance); err != nil {
+	m, err := g.static(id, instance)
+	if err != nil {
 		return nil, err
-	} else {
-		return m, h.checkEpoch(m)
 	}
+	if err := h.checkEpoch(m); err != nil {
+		g.sessionOf(id).settled = false // it is told to join again
+		return nil, err
+	}
+	return m, nil
 }
 
 // static returns the member that a request names by both ids.

@@ -109,6 +109,7 @@ func compareIDs(a, b metadata.UUID) int { return bytes.Compare(a[:], b[:]) }
 // consumerSession is the soft state of a member: its timers.
 type consumerSession struct {
 	session timer // it is silent for too long
+	settled bool  // it has sent a heartbeat in its epoch, so it has got the answer to its join
 	// deadline is how long it may take to give partitions up or, with the classic protocol, to join again or to sync.
 	deadline      timer
 	deadlineEpoch int32                                       // of the member when deadline was set
