@@ -40,8 +40,7 @@ const consumerProtocolType = "consumer"
 // Its durable part is what the last GroupMetadata record says: generation, protocol, leader, members, assignments. It is
 // changed where the record is decided, not where it is replayed, since a failed append drops the whole machine. The rest
 // is soft: who is parked, pending ids, timers, and a rebalance under way. A new coordinator therefore takes up a group
-// that was rebalancing as Stable in its last recorded generation, and its members begin again (rule 8.3.13); as one that
-// still rebalances if members had gone meanwhile.
+// in its last recorded generation, and members that were joining begin again (rule 8.3.13).
 type classicGroup struct {
 	machine *Machine
 	id      string

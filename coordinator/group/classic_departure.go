@@ -38,7 +38,7 @@ func (g *classicGroup) owe(now time.Time) {
 	if d.owed {
 		return
 	}
-	d.owed, d.alone = true, true
+	d.owed = true
 	at := now
 	if d.next.After(now) {
 		at = d.next
@@ -46,13 +46,12 @@ func (g *classicGroup) owe(now time.Time) {
 	g.machine.timers.set(&d.timer, at, g.recordDepartures)
 }
 
-// recordDepartures writes the record. Should it be too large, those who left are told so: they are gone, but perhaps not
-// for a coordinator after this one. There is nothing smaller to write.
+// recordDepartures writes the record.
 func (g *classicGroup) recordDepartures(now time.Time, e *coordinator.Effects) {
-	g.record(e)
-	e.Refused = func(error, *coordinator.Effects) {}
+	before := len(e.Records)
+	g.recordUnsettled(e)
 	size := 0
-	for _, r := range e.Records {
+	for _, r := range e.Records[before:] {
 		size += len(r.Value)
 	}
 	wait := time.Duration(size) * time.Second / departureBytesPerSecond

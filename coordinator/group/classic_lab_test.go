@@ -86,7 +86,7 @@ type effects = coordinator.Effects
 
 // decide makes one decision and does what it wants done.
 func (l *lab) decide(fn func(e *effects)) {
-	var e effects
+	e := effects{Most: l.most}
 	fn(&e)
 	l.apply(&e)
 }
@@ -126,7 +126,7 @@ func (l *lab) pass(d time.Duration) {
 	until := l.now.Add(d)
 	for at := l.m.timers.next(); !at.IsZero() && !at.After(until); at = l.m.timers.next() {
 		l.now = at
-		var e coordinator.Effects
+		e := coordinator.Effects{Most: l.most}
 		l.m.timers.fireDue(l.now, &e, 1)
 		l.apply(&e)
 	}
@@ -208,7 +208,7 @@ func (l *lab) join(a *actor, req *kmsg.JoinGroupRequest) {
 			a.protocol = *resp.Protocol
 		}
 	})
-	var e coordinator.Effects
+	e := coordinator.Effects{Most: l.most}
 	l.m.JoinGroup(l.now, req, Client{ID: a.name, Host: "/192.0.2.1"}, reply, &e)
 	l.apply(&e)
 }
@@ -225,14 +225,14 @@ func (l *lab) sync(a *actor, req *kmsg.SyncGroupRequest) {
 			l.out = append(l.out, fmt.Sprintf("%s: sync: %q of %s %s", a.name, resp.MemberAssignment, *resp.ProtocolType, *resp.Protocol))
 		}
 	})
-	var e coordinator.Effects
+	e := coordinator.Effects{Most: l.most}
 	l.m.SyncGroup(l.now, req, reply, &e)
 	l.apply(&e)
 }
 
 func (l *lab) heartbeat(a *actor, req *kmsg.HeartbeatRequest) (code int16) {
 	reply := once(l, a.name+"'s heartbeat", func(resp *kmsg.HeartbeatResponse, _ error) { code = resp.ErrorCode })
-	var e coordinator.Effects
+	e := coordinator.Effects{Most: l.most}
 	l.m.Heartbeat(l.now, req, reply, &e)
 	l.apply(&e)
 	l.out = append(l.out, fmt.Sprintf("%s: heartbeat: %s", a.name, errorText(code)))
@@ -259,7 +259,7 @@ func (l *lab) leave(req *kmsg.LeaveGroupRequest) {
 		}
 		l.out = append(l.out, fmt.Sprintf("left %s: %s", errorText(resp.ErrorCode), strings.Join(rows, ", ")))
 	})
-	var e coordinator.Effects
+	e := coordinator.Effects{Most: l.most}
 	l.m.LeaveGroup(l.now, req, reply, &e)
 	l.apply(&e)
 }

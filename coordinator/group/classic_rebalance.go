@@ -129,10 +129,14 @@ func (g *classicGroup) complete(now time.Time, e *coordinator.Effects) {
 	g.topics = nil
 	g.enter(classicCompleting, now)
 	for m := range g.all {
+		m.fresh = false
+	}
+	g.recordUnsettled(e)
+	for m := range g.all {
 		if reply, ok := g.unpark(m); ok {
 			e.Answer(reply.with(g.joined(m)))
 		}
-		m.fresh, m.owesSync = false, true
+		m.owesSync = true
 		g.unsynced++
 		g.startSession(m, now)
 	}

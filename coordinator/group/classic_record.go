@@ -16,6 +16,8 @@ const (
 	groupMetadataVersion = 3
 	// newestGroupMetadata is the newest version that is read: flexible, and otherwise the same.
 	newestGroupMetadata = 4
+	// emptyRecordSize is the size of the value without members and names, in bytes, and some.
+	emptyRecordSize = 64
 )
 
 func groupMetadataKey(id string) []byte {
@@ -29,22 +31,43 @@ func (g *classicGroup) recordEmpty(e *coordinator.Effects) {
 	e.Append(groupMetadataKey(g.id), v.AppendTo(nil))
 }
 
-// record writes the group's durable part (rule 8.3.13): all its members but those that have not been told of a generation
-// yet. In the middle of a rebalance, when members have gone, it names no leader. Kafka always names one, and can do
-// without when it loads; here it says that those who stay have to come together, or nobody would get what the others had.
-func (g *classicGroup) record(e *coordinator.Effects) {
+// record writes the group's durable part (rule 8.3.13).
+func (g *classicGroup) record(e *coordinator.Effects) { g.append(g.encode(), e) }
+
+// recordUnsettled writes it in the middle of a rebalance, which Kafka does not. If a batch has no room for it then the
+// group goes on without, as in Kafka: nobody could be told that it may not.
+func (g *classicGroup) recordUnsettled(e *coordinator.Effects) {
+	value := g.encode()
+	if !e.Fits(2, 2*len(groupMetadataKey(g.id))+emptyRecordSize+len(value)) { // one that makes the group may stand before it
+		g.settleDepartures(e)
+		return
+	}
+	g.append(value, e)
+}
+
+func (g *classicGroup) append(value []byte, e *coordinator.Effects) {
+	e.Append(groupMetadataKey(g.id), value)
+	for m := range g.all {
+		m.recorded = m.recorded || !m.fresh
+	}
+	g.settleDepartures(e)
+}
+
+// encode returns the group's record: it has all members but those that have not been told of a generation yet. In the
+// middle of a rebalance it names no leader. Kafka always names one, and can do without when it loads; here it says that
+// the members have to come together, or nobody would get what others had.
+func (g *classicGroup) encode() []byte {
 	v := kmsg.NewGroupMetadataValue()
 	v.Version, v.ProtocolType, v.Generation, v.Protocol = groupMetadataVersion, g.typ, g.generation, g.protocol
 	v.CurrentStateTimestamp = g.since.UnixMilli()
 	if g.leader != "" && g.status == classicStable {
 		v.Leader = &g.leader
 	}
-	size := 64 + len(g.id)
+	size := emptyRecordSize + len(g.typ)
 	for m := range g.all {
 		if m.fresh {
 			continue
 		}
-		m.recorded = true
 		row := kmsg.NewGroupMetadataValueMember()
 		row.MemberID, row.InstanceID, row.ClientID, row.ClientHost = m.id, m.instanceID, m.clientID, m.clientHost
 		row.RebalanceTimeoutMillis = int32(m.rebalanceTimeout.Milliseconds())
@@ -56,8 +79,7 @@ func (g *classicGroup) record(e *coordinator.Effects) {
 	if len(v.Members) == 0 {
 		v.Protocol = nil
 	}
-	e.Append(groupMetadataKey(g.id), v.AppendTo(make([]byte, 0, size)))
-	g.settleDepartures(e)
+	return v.AppendTo(make([]byte, 0, size))
 }
 
 // replayGroupMetadata applies a record of key type 2. While the machine is being loaded it says what the group is. Later

@@ -13,8 +13,6 @@ type timer struct {
 	at    time.Time
 	fire  func(now time.Time, e *coordinator.Effects)
 	index int // in the heap, plus one; 0 when it is not set
-	// alone timers fire in a decision of their own: they set Effects.Refused, which stands for all of it.
-	alone bool
 }
 
 // timers are the timers of one machine, by time. There is no goroutine and no clock in it: the runtime asks for the
@@ -54,18 +52,12 @@ const recordBytesPerFire = 256 << 10
 // fireDue fires the timers that are due, first things first, at most limit of them, and fewer if they have much to write.
 func (s *timers) fireDue(now time.Time, e *coordinator.Effects, limit int) {
 	written, size := 0, 0
-	for fired := range limit {
+	for range limit {
 		if len(s.heap) == 0 || s.heap[0].at.After(now) || size > recordBytesPerFire {
-			return
-		}
-		if s.heap[0].alone && fired > 0 {
 			return
 		}
 		t := heap.Pop(&s.heap).(*timer)
 		t.fire(now, e)
-		if t.alone {
-			return
-		}
 		e.Cut()
 		for ; written < len(e.Records); written++ {
 			size += len(e.Records[written].Key) + len(e.Records[written].Value)
