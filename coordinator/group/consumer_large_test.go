@@ -112,3 +112,35 @@ func TestSmallBatches(t *testing.T) {
 		t.Error("the expression stands for more than a batch takes: the test shows nothing")
 	}
 }
+
+// TestLargeDowngrade: the last member of the new protocol leaves a group of thousands that speak the classic one. What a
+// timer then decides fits into a batch, with all that the group was deleted.
+func TestLargeDowngrade(t *testing.T) {
+	for _, members := range []int{100, 3000, 6000} {
+		l := newConsumerLab(t)
+		l.unchecked = true
+		l.topic("a", 1)
+		l.beat(beatOf("m", epochJoin, "a"))
+		for i := range members {
+			l.decide(func(e *coordinator.Effects) {
+				l.m.JoinGroup(l.now, joinOf(fmt.Sprintf("member-%04d-0123456789-0123456789", i), "a"), Client{}, func(*kmsg.JoinGroupResponse, error) {}, e)
+			})
+		}
+		l.decide(func(e *coordinator.Effects) {
+			e.Most = 1<<20 + 12
+			l.m.membersOf("g").(*consumerGroup).fence("m", l.now, e)
+			for _, p := range e.Pieces() {
+				size := 0
+				for _, r := range p {
+					size += len(r.Key) + len(r.Value)
+				}
+				if !e.Fits(len(p), size) {
+					t.Errorf("%d members: %d records of %d bytes in one batch", members, len(p), size)
+				}
+			}
+		})
+		if kind := l.m.membersOf("g").kind(); members == 100 && kind != "classic" {
+			t.Errorf("a group of %d stays a %s group", members, kind)
+		}
+	}
+}

@@ -129,12 +129,26 @@ func (g *consumerGroup) downgradable(gone []*consumerMember, e *coordinator.Effe
 		return false
 	}
 	size := g.classicSize(gone)
-	return size <= maxClassicRecord && e.Fits(1, size)
+	tombstones, of := g.tombstoneSize()
+	return size <= maxClassicRecord && e.Fits(1+tombstones, size+of)
 }
 
 // maxClassicRecord bounds the record of a group that becomes a classic one, in bytes. It is decided by timers too, which
-// nobody can refuse: a group whose record would not fit into a batch of __consumer_offsets stays what it is.
+// nobody can refuse: a group whose record would not fit into a batch of __consumer_offsets, beside all that deletes what
+// the group was, stays what it is.
 const maxClassicRecord = 512 << 10
+
+// tombstoneSize is how many records tombstones writes, and how many bytes, about.
+func (g *consumerGroup) tombstoneSize() (records, size int) {
+	perKey := 6 + len(g.id) // type and lengths
+	for id := range g.members {
+		records, size = records+3, size+3*(perKey+len(id))
+	}
+	for expr := range g.resolved {
+		records, size = records+1, size+perKey+len(expr)
+	}
+	return records + 3, size + 3*perKey
+}
 
 // classicSize is about how large the group's record would be as a classic one, without some members.
 func (g *consumerGroup) classicSize(gone []*consumerMember) (n int) {
