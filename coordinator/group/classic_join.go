@@ -48,8 +48,12 @@ func (m *Machine) JoinGroup(now time.Time, req *kmsg.JoinGroupRequest, from Clie
 		j.refuse(req.MemberID, kerr.InvalidSessionTimeout)
 		return
 	}
-	g := m.groups[req.Group]
-	if g == nil && req.MemberID != "" {
+	host, hosted := m.membersOf(req.Group).(classicHost)
+	if hosted {
+		_, empty := host.empty()
+		hosted = !empty // an empty one is replaced, by a member that may come in
+	}
+	if !hosted && req.MemberID != "" && (host != nil || m.groups[req.Group] == nil) {
 		j.refuse(req.MemberID, kerr.UnknownMemberID)
 		return
 	}
@@ -57,11 +61,9 @@ func (m *Machine) JoinGroup(now time.Time, req *kmsg.JoinGroupRequest, from Clie
 		j.refuse(req.MemberID, err)
 		return
 	}
-	if h, ok := m.membersOf(req.Group).(classicHost); ok {
-		if _, empty := h.empty(); !empty {
-			m.reversible(req.Group, now, e, func() { h.joinClassic(j) })
-			return
-		}
+	if hosted {
+		m.reversible(req.Group, now, e, func() { host.joinClassic(j) })
+		return
 	}
 	classic, err := m.classicFor(req.Group, now, e)
 	if err != nil {
