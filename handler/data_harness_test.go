@@ -134,3 +134,10 @@ func (dc *dataCluster) listOffset(version int16, topic string, partition int32, 
 	row := resp.Topics[0].Partitions[0]
 	return offsetRow{row.ErrorCode, row.Timestamp, row.Offset, row.LeaderEpoch}
 }
+
+// len returns the number of sessions.
+func (c *fetchSessions) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byID)
+}

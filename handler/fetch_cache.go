@@ -39,13 +39,6 @@ func (c *fetchSessions) get(id int32) *fetchSession {
 	return s
 }
 
-// len returns the number of sessions.
-func (c *fetchSessions) len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.byID)
-}
-
 // remove takes a session out of the cache. Closing it is the caller's, who holds its token.
 func (c *fetchSessions) remove(s *fetchSession) {
 	c.mu.Lock()

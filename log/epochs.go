@@ -24,9 +24,8 @@ type EpochEntry struct {
 	StartOffset int64
 }
 
-// EpochCache is a replica's history of leader epochs: entries that ascend in both epoch and start offset (spec
-// reliability-security 2.4). It is changed in memory only; Persist writes the file, which can always be
-// rebuilt from the batch headers of the log.
+// EpochCache is a replica's history of leader epochs: entries that ascend in both epoch and start offset. It
+// is changed in memory only; Persist writes the file, which can always be rebuilt from the batch headers of the log.
 //
 // All methods may be called concurrently, except that one caller at a time may be in Persist.
 type EpochCache struct {

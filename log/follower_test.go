@@ -13,7 +13,7 @@ import (
 )
 
 // follow copies what the follower lacks from the leader as a fetcher does, in fetches of at most max bytes that may cut
-// a batch, after it cut its own log where the two diverge (rule 6.3.6, spec reliability-security 2.3).
+// a batch, after it cut its own log where the two diverge (rule 6.3.6).
 func follow(t testing.TB, leader, follower *Log, max int32) {
 	t.Helper()
 	for range 100 {

@@ -109,13 +109,6 @@ func (x *offsetIndex) lookup(target int64) (offsetEntry, error) {
 	return x.decode(i, e[:]), err
 }
 
-// lookupPosition returns the entry with the greatest position ≤ target, or the start of the segment.
-func (x *offsetIndex) lookupPosition(target int64) (offsetEntry, error) {
-	var e [offsetEntryBytes]byte
-	i, err := x.floor(func(e []byte) bool { return int64(int32At(e, 4)) <= target }, e[:])
-	return x.decode(i, e[:]), err
-}
-
 // after returns the first entry whose position is ≥ target, and false when there is none.
 func (x *offsetIndex) after(target int64) (offsetEntry, bool, error) {
 	var e [offsetEntryBytes]byte

@@ -2,6 +2,8 @@ package log
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -398,3 +400,35 @@ func TestIndexAllocatesNothing(t *testing.T) {
 		t.Errorf("20 appends allocate %v times", n)
 	}
 }
+
+// lookupPosition returns the entry with the greatest position ≤ target, or the start of the segment.
+func (x *offsetIndex) lookupPosition(target int64) (offsetEntry, error) {
+	var e [offsetEntryBytes]byte
+	i, err := x.floor(func(e []byte) bool { return int64(int32At(e, 4)) <= target }, e[:])
+	return x.decode(i, e[:]), err
+}
+
+// maybeAppend adds an entry unless the timestamp is not above the last one, or offset not above its offset (rule
+// 3.2.2). timestamp is the largest of the segment so far, offset the last offset of the batch that holds it. With force
+// the slot kept for the last entry of a segment may be used (rules 3.2.4 and 3.2.5).
+func (x *timeIndex) maybeAppend(timestamp, offset int64, force bool) error {
+	rel := offset - x.base
+	if rel < 0 || rel > math.MaxInt32 {
+		panic(fmt.Sprintf("log: offset %d does not fit the time index of segment %d", offset, x.base))
+	}
+	if x.full() && (!force || x.count() >= x.capacity) {
+		return nil
+	}
+	last, ok, err := x.lastEntry()
+	if err != nil {
+		return err
+	}
+	if timestamp < 0 || ok && (timestamp <= last.Timestamp || offset <= last.Offset) {
+		return nil
+	}
+	x.add(timestamp, offset)
+	return nil
+}
+
+// full reports whether the segment has to roll: one slot early, the last is for the forced entry (rule 3.2.5).
+func (x *timeIndex) full() bool { return x.count() >= x.capacity-1 }

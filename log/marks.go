@@ -36,7 +36,7 @@ type MarkKey struct {
 
 // durableMarks keep for each log of a data directory an offset below which everything was synced: a lower bound of
 // what has been acknowledged. Recovery compares it with what it finds: a log that ends below its mark has lost
-// acknowledged data, and says so instead of going on (spec reliability-security, D5).
+// acknowledged data, and says so instead of going on.
 //
 // The file is a mirror of buf: set changes a slot in memory, write brings the changed pages to the file in place,
 // sync makes them durable. A torn slot fails its CRC and is free again; its log then has no bound, which is safe. All

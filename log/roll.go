@@ -135,36 +135,39 @@ func (l *Log) roll(base, now int64, cfg *Config) error {
 
 // addSegment makes a segment at base the active one; appendMu is held and nothing is queued.
 func (l *Log) addSegment(base, now int64, cfg *Config) error {
-	seg := newSegment(l.m.fs, l.path, base, cfg)
-	file, err := seg.create(l.m.fs)
+	seg, err := l.createSegment(base, cfg)
 	if err != nil {
 		return err
 	}
-	opened, err := l.m.files.adopt(seg, file)
-	if err != nil {
-		return err
-	}
-	opened.release()
 	l.install(append(slices.Clip(l.segmentList()), seg), now, cfg)
 	return nil
 }
 
 // replaceEmpty puts a segment at base in the place of the empty active one.
 func (l *Log) replaceEmpty(old *segment, base, now int64, cfg *Config) error {
-	seg := newSegment(l.m.fs, l.path, base, cfg)
-	file, err := seg.create(l.m.fs)
+	seg, err := l.createSegment(base, cfg)
 	if err != nil {
 		return err
 	}
-	opened, err := l.m.files.adopt(seg, file)
-	if err != nil {
-		return err
-	}
-	opened.release()
 	segs := slices.Clone(l.segmentList())
 	segs[len(segs)-1] = seg
 	l.install(segs, now, cfg)
 	return l.m.removeSegmentFiles(old)
+}
+
+// createSegment makes the file of a new segment at base, which is not in the list yet.
+func (l *Log) createSegment(base int64, cfg *Config) (*segment, error) {
+	seg := newSegment(l.m.fs, l.path, base, cfg)
+	file, err := seg.create(l.m.fs)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := l.m.files.adopt(seg, file)
+	if err != nil {
+		return nil, err
+	}
+	opened.release()
+	return seg, nil
 }
 
 // install publishes a list of segments whose last one is new and empty.

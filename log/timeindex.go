@@ -3,7 +3,6 @@ package log
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/kbroker/kbroker/internal/vfs"
 )
@@ -80,38 +79,15 @@ func (x *timeIndex) checkEntry(prev, entry []byte) error {
 	return nil
 }
 
-// maybeAppend adds an entry unless the timestamp is not above the last one, or offset not above its offset (rule
-// 3.2.2). timestamp is the largest of the segment so far, offset the last offset of the batch that holds it. With force
-// the slot kept for the last entry of a segment may be used (rules 3.2.4 and 3.2.5).
-func (x *timeIndex) maybeAppend(timestamp, offset int64, force bool) error {
-	rel := offset - x.base
-	if rel < 0 || rel > math.MaxInt32 {
-		panic(fmt.Sprintf("log: offset %d does not fit the time index of segment %d", offset, x.base))
-	}
-	if x.full() && (!force || x.count() >= x.capacity) {
-		return nil
-	}
-	last, ok, err := x.lastEntry()
-	if err != nil {
-		return err
-	}
-	if timestamp < 0 || ok && (timestamp <= last.Timestamp || offset <= last.Offset) {
-		return nil
-	}
-	x.add(timestamp, offset)
-	return nil
-}
-
-// add is maybeAppend for a caller that knows the last entry and that there is room, as the tail of a log does.
+// add adds an entry, for a caller that knows that it follows the last one and that there is room, as the tail of a log
+// does (rules 3.2.2 and 3.2.5). timestamp is the largest of the segment so far, offset the last offset of the batch that
+// holds it.
 func (x *timeIndex) add(timestamp, offset int64) {
 	var e [timeEntryBytes]byte
 	binary.BigEndian.PutUint64(e[0:], uint64(timestamp))
 	binary.BigEndian.PutUint32(e[8:], uint32(offset-x.base))
 	x.append(e[:])
 }
-
-// full reports whether the segment has to roll: one slot early, the last is for the forced entry (rule 3.2.5).
-func (x *timeIndex) full() bool { return x.count() >= x.capacity-1 }
 
 // lookup returns the entry with the greatest timestamp ≤ target, or (-1, base): no record before its offset is younger
 // than target.

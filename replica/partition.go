@@ -162,7 +162,7 @@ func (p *Partition) Flush() error {
 }
 
 // Advance re-reads the log's ends, moves the HighWatermark, and tells those who wait. It is called after every append,
-// and by the Committer after a sync (rule 2.5 of the replication design: re-evaluated after everything that may move it).
+// and by the Committer after a sync: after everything that may move it.
 func (p *Partition) Advance() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

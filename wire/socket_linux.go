@@ -140,8 +140,8 @@ func (s *tcp) onFile(fd uintptr) bool {
 	return true
 }
 
-// tune sets the congestion control of loopback connections to reno: the common default BBR halves loopback throughput
-// (spec/performance.md section 0). Where the system does not allow it nothing changes.
+// tune sets the congestion control of loopback connections to reno: the common default BBR halves loopback throughput.
+// Where the system does not allow it nothing changes.
 func tune(nc net.Conn) {
 	tc, ok := nc.(*net.TCPConn)
 	if !ok {

@@ -35,14 +35,13 @@ const (
 	integrationTimeout = "30m"
 )
 
-// runUnit runs the unit tests twice: as shipped, which is where allocations are counted, and with the race detector
-// and the checks of internal/invariant that cost something.
+// runUnit runs the unit tests twice: as shipped, which is where allocations are counted, and with the race detector.
 func runUnit(r *report) {
 	list := packages(r, false)
 	// The runner itself is a package that needs no broker.
 	list = append(list, "./integration/suite")
 	r.goTest("", false, append([]string{"-count=1", "-timeout", unitTimeout}, list...)...)
-	r.goTest("race", false, append([]string{"-count=1", "-race", "-tags", "invariants", "-timeout", unitTimeout}, list...)...)
+	r.goTest("race", false, append([]string{"-count=1", "-race", "-timeout", unitTimeout}, list...)...)
 }
 
 // runIntegration runs one suite at a time, since each wants both cores, and shows what they log: the counts that prove

@@ -2,7 +2,6 @@ package record
 
 import (
 	"fmt"
-	"strings"
 )
 
 // Codec is how a batch's records are compressed: attribute bits 0 to 2 (rule 2.1.2).
@@ -28,20 +27,6 @@ func (c Codec) String() string {
 		return fmt.Sprintf("codec %d", uint8(c))
 	}
 	return codecNames[c]
-}
-
-// ParseCodec returns the codec that a producer's or topic's compression.type names. "uncompressed" is the topic
-// setting's word for none; "producer" is no codec.
-func ParseCodec(name string) (Codec, error) {
-	if name == "uncompressed" {
-		return None, nil
-	}
-	for c, n := range codecNames {
-		if n == name {
-			return Codec(c), nil
-		}
-	}
-	return None, fmt.Errorf("unknown compression codec %q: use one of %s", name, strings.Join(codecNames[:], ", "))
 }
 
 // DefaultLevel asks for the codec's own default level, which is also Kafka's: gzip -1, lz4 9, zstd 3.

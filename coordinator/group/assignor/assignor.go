@@ -67,10 +67,7 @@ type Group struct {
 	Members []Member
 }
 
-// Known reports whether there is an assignor with this name.
-func Known(name string) bool { return name == Uniform || name == Range }
-
-// Assign returns the partitions of each member, in the order of g.Members. The name is a known one.
+// Assign returns the partitions of each member, in the order of g.Members. The name is Uniform or Range.
 func Assign(name string, g *Group) []Partitions {
 	s := newSolver(g)
 	switch {
