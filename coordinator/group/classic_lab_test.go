@@ -350,4 +350,7 @@ func (l *lab) unload() {
 	if l.parked != 0 {
 		panic(fmt.Sprintf("%d requests were not answered", l.parked))
 	}
+	if used := l.m.memory.Used(); used != 0 {
+		panic(fmt.Sprintf("a machine that is unloaded takes %d bytes", used))
+	}
 }

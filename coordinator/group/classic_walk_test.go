@@ -158,6 +158,9 @@ func (w *walk) leave(a *actor) {
 
 // check says what is wrong with the group, if anything is.
 func (w *walk) check() error {
+	if err := audit(w.lab.m); err != nil {
+		return err
+	}
 	g := w.group()
 	if g == nil {
 		return nil

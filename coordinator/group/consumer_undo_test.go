@@ -32,6 +32,9 @@ func (l *consumerLab) refuse(what string, decision func(e *coordinator.Effects))
 		r(kerr.MessageTooLarge)
 	}
 	l.decide(func(next *coordinator.Effects) { e.Refused(kerr.MessageTooLarge, next) })
+	if err := audit(l.m); err != nil {
+		l.t.Fatalf("%s: refused, and %v", what, err)
+	}
 	if got := consumerDump(l.m); got != before {
 		l.t.Fatalf("%s: refused, and the machine holds\n%s\nin place of\n%s", what, got, before)
 	}

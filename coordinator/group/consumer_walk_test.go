@@ -177,6 +177,9 @@ func (w *consumerWalk) step() {
 	default:
 		w.heartbeat(k, w.r.IntN(12) == 0)
 	}
+	if err := audit(w.m); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *consumerWalk) subscription() []string {
