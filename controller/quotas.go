@@ -20,14 +20,18 @@ type QuotaAlteration struct {
 // alterClientQuotas is AlterClientQuotas (rule 7.9.1): all quotas of an entity are altered, or none.
 type alterClientQuotas = alterEach[QuotaAlteration]
 
-// quotaKeys has the keys of quotas, and whether their values are whole numbers. A rate of connections hangs on an
-// address, everything else on users and clients.
+// These have the keys of quotas, with the largest value of those that are whole numbers and anyNumber for the others. A
+// rate of connections hangs on an address, everything else on users and clients.
 var (
-	clientQuotaKeys = map[string]bool{
-		"producer_byte_rate": true, "consumer_byte_rate": true, "request_percentage": false, "controller_mutation_rate": false,
+	clientQuotaKeys = map[string]float64{
+		"producer_byte_rate": math.MaxInt64, "consumer_byte_rate": math.MaxInt64,
+		"request_percentage": anyNumber, "controller_mutation_rate": anyNumber,
 	}
-	addressQuotaKeys = map[string]bool{"connection_creation_rate": true}
+	addressQuotaKeys = map[string]float64{"connection_creation_rate": math.MaxInt32}
 )
+
+// anyNumber stands for a quota that may have fractions, and has no largest value.
+const anyNumber = 0
 
 // wholeTolerance is how far from a whole number a value may be that must be one: quotas travel as floating-point numbers.
 const wholeTolerance = 1e-6
@@ -61,7 +65,7 @@ func (a QuotaAlteration) decide(d *decision) ([]metadata.Record, error) {
 }
 
 // keysOf checks an entity and returns the keys of the quotas that it may have.
-func keysOf(e metadata.QuotaEntity) (map[string]bool, error) {
+func keysOf(e metadata.QuotaEntity) (map[string]float64, error) {
 	for _, n := range []metadata.QuotaName{e.User, e.ClientID, e.IP} {
 		if n.Kind == metadata.QuotaNamed && n.Name == "" {
 			return nil, refuse(kerr.InvalidRequest, "the name of an entity is empty: leave it away for the default")
@@ -85,14 +89,18 @@ func keysOf(e metadata.QuotaEntity) (map[string]bool, error) {
 }
 
 // checkQuota checks one value.
-func checkQuota(keys map[string]bool, key string, value float64) error {
-	whole, known := keys[key]
+func checkQuota(keys map[string]float64, key string, value float64) error {
+	largest, known := keys[key]
 	switch {
 	case !known:
 		return refuse(kerr.InvalidRequest, "there is no quota %q for such an entity", key)
 	case !(value > 0) || math.IsInf(value, 0): // NaN is not above 0 either
 		return refuse(kerr.InvalidRequest, "quota %s must be a number above 0", key)
-	case whole && math.Abs(math.Round(value)-value) > wholeTolerance:
+	case largest == anyNumber:
+		return nil
+	case value > largest:
+		return refuse(kerr.InvalidRequest, "quota %s cannot be more than %.0f", key, largest)
+	case math.Abs(math.Round(value)-value) > wholeTolerance:
 		return refuse(kerr.InvalidRequest, "quota %s must be a whole number", key)
 	}
 	return nil
