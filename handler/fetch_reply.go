@@ -191,15 +191,17 @@ func (r *fetchReply) finish() {
 	}
 }
 
-// missingLast puts rows without a partition behind the others, as Kafka answers them.
-func missingLast(a, b rowResult) int {
+// missingLast puts rows without a partition behind the others, as Kafka answers them: first those of unknown ids.
+func missingLast(a, b rowResult) int { return a.rank() - b.rank() }
+
+func (x *rowResult) rank() int {
 	switch {
-	case a.missing == b.missing:
+	case !x.missing:
 		return 0
-	case a.missing:
+	case x.Err == kerr.UnknownTopicID:
 		return 1
 	}
-	return -1
+	return 2
 }
 
 // Done implements wire.Reply.
