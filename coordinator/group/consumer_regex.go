@@ -14,8 +14,9 @@ import (
 
 // What a regular expression may cost. Kafka has no such bounds.
 const (
-	// maxRegex is the length of the longest regular expression, in bytes: four times that of the longest topic name.
-	maxRegex = 4 * metadata.MaxTopicName
+	// maxRegex is the length of the longest regular expression, in bytes. People list the names of their topics in one: it
+	// has room for sixteen of the longest names, and for more than a hundred of the usual ones.
+	maxRegex = 16 * metadata.MaxTopicName
 	// maxProgram bounds its compiled form, in instructions. Matching takes time in proportion to it, and repetitions make
 	// it grow out of all proportion to the text.
 	maxProgram = 5000
@@ -67,7 +68,8 @@ func compile(expr string) (re *regexp.Regexp, cost int, err error) {
 	if cost = len(program.Inst); cost > maxProgram {
 		return nil, 0, refuse(kerr.InvalidRegularExpression, "the regular expression %q would take %d steps per character, and may take %d", expr, cost, maxProgram)
 	}
-	re, err = regexp.Compile(`^(?:` + expr + `)$`)
+	// Not expr itself: a quotation that it leaves open would take in what comes behind it.
+	re, err = regexp.Compile(`^(?:` + tree.String() + `)$`)
 	if err != nil {
 		return nil, 0, refuse(kerr.InvalidRegularExpression, "%q is not a regular expression: %v", expr, err)
 	}
