@@ -3,128 +3,114 @@
 package main
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Timeouts of the members: long enough that none expires because the machine is busy.
+// Timeouts of the members: long enough that none expires because the machine is busy, or because members only heartbeat
+// when there is something to learn.
 const (
 	sessionMillis   = 60_000
 	rebalanceMillis = 60_000
 )
 
-// classicMember is a member of the classic protocol, as a consumer of today is one.
+// classicMember is a member of the classic protocol, as a consumer of today is one. Its requests are made once.
 type classicMember struct {
-	o     *options
-	board *board
-	conn  *conn
-	group string
-	id    string
 	now   standing
+	joins *kmsg.JoinGroupRequest
+	syncs *kmsg.SyncGroupRequest
+	beats *kmsg.HeartbeatRequest
 }
 
-func newClassicMember(o *options, b *board, group string) member {
-	return &classicMember{o: o, board: b, group: group, conn: dial(o), now: standing{epoch: -1}}
-}
-
-func (m *classicMember) stand(epoch int32) {
-	to := standing{epoch: epoch}
-	m.board.move(m.now, to)
-	m.now = to
-}
-
-func (m *classicMember) run(leave <-chan struct{}) {
-	defer m.conn.Close()
-	for {
-		if !m.join() {
-			continue
-		}
-		if m.follow(leave) {
-			m.leave()
-			return
-		}
-	}
-}
-
-// join takes part in one rebalance, and reports whether the member has its assignment.
-func (m *classicMember) join() bool {
-	q := kmsg.NewPtrJoinGroupRequest()
-	q.Version, q.Group, q.MemberID, q.ProtocolType = 9, m.group, m.id, "consumer"
-	q.SessionTimeoutMillis, q.RebalanceTimeoutMillis = sessionMillis, rebalanceMillis
+func newClassicMember(o *options, group string) member {
+	m := &classicMember{now: standing{epoch: none}}
+	m.joins = kmsg.NewPtrJoinGroupRequest()
+	m.joins.Version, m.joins.Group, m.joins.ProtocolType = 9, group, "consumer"
+	m.joins.SessionTimeoutMillis, m.joins.RebalanceTimeoutMillis = sessionMillis, rebalanceMillis
 	p := kmsg.NewJoinGroupRequestProtocol()
-	p.Name, p.Metadata = "range", subscription(m.o.topic)
-	q.Protocols = append(q.Protocols, p)
-	r := call[*kmsg.JoinGroupResponse](m.conn, q)
-	switch kerr.ErrorForCode(r.ErrorCode) {
-	case nil:
-	case kerr.MemberIDRequired:
-		m.id = r.MemberID
-		return false
-	case kerr.UnknownMemberID:
-		m.id = ""
-		return false
-	default:
-		retriable(r.ErrorCode)
-		return false
+	p.Name, p.Metadata = "range", subscription(o.topic)
+	m.joins.Protocols = append(m.joins.Protocols, p)
+	m.syncs = kmsg.NewPtrSyncGroupRequest()
+	m.syncs.Version, m.syncs.Group = 5, group
+	m.syncs.ProtocolType, m.syncs.Protocol = kmsg.StringPtr("consumer"), kmsg.StringPtr("range")
+	m.beats = kmsg.NewPtrHeartbeatRequest()
+	m.beats.Version, m.beats.Group = 4, group
+	return m
+}
+
+func (m *classicMember) standing() standing { return m.now }
+
+func (m *classicMember) join() kmsg.Request {
+	m.now.epoch = none
+	return m.joins
+}
+
+func (m *classicMember) heartbeat() kmsg.Request { return m.beats }
+
+func (m *classicMember) leave() kmsg.Request {
+	m.now.epoch = none
+	q := kmsg.NewPtrLeaveGroupRequest()
+	q.Version, q.Group = 5, m.joins.Group
+	who := kmsg.NewLeaveGroupRequestMember()
+	who.MemberID = m.joins.MemberID
+	q.Members = append(q.Members, who)
+	return q
+}
+
+// parked tells a member that has its id, and whose join therefore waits for the others.
+func (m *classicMember) parked() bool { return m.joins.MemberID != "" }
+
+func (m *classicMember) answered(r kmsg.Response) (next kmsg.Request) {
+	switch r := r.(type) {
+	case *kmsg.JoinGroupResponse:
+		return m.joined(r)
+	case *kmsg.SyncGroupResponse:
+		if r.ErrorCode != 0 {
+			return m.refused(r.ErrorCode)
+		}
+		m.now.epoch = m.syncs.Generation
+		m.beats.Generation, m.beats.MemberID = m.syncs.Generation, m.syncs.MemberID
+	case *kmsg.HeartbeatResponse:
+		if r.ErrorCode != 0 {
+			return m.refused(r.ErrorCode)
+		}
 	}
-	m.id = r.MemberID
-	s := kmsg.NewPtrSyncGroupRequest()
-	s.Version, s.Group, s.Generation, s.MemberID = 5, m.group, r.Generation, m.id
-	s.ProtocolType, s.Protocol = kmsg.StringPtr("consumer"), kmsg.StringPtr("range")
+	return nil
+}
+
+// joined goes on to the sync; the leader has assignments for all.
+func (m *classicMember) joined(r *kmsg.JoinGroupResponse) (next kmsg.Request) {
+	if r.ErrorCode == kerr.MemberIDRequired.Code {
+		m.joins.MemberID = r.MemberID
+		return m.join()
+	}
+	if r.ErrorCode != 0 {
+		return m.refused(r.ErrorCode)
+	}
+	m.joins.MemberID = r.MemberID
+	m.syncs.Generation, m.syncs.MemberID = r.Generation, r.MemberID
+	m.syncs.GroupAssignment = m.syncs.GroupAssignment[:0]
 	for _, other := range r.Members {
 		a := kmsg.NewSyncGroupRequestGroupAssignment()
-		a.MemberID, a.MemberAssignment = other.MemberID, make([]byte, 64)
-		s.GroupAssignment = append(s.GroupAssignment, a)
+		a.MemberID, a.MemberAssignment = other.MemberID, assignment[:]
+		m.syncs.GroupAssignment = append(m.syncs.GroupAssignment, a)
 	}
-	got := call[*kmsg.SyncGroupResponse](m.conn, s)
-	if got.ErrorCode != 0 {
-		m.refused(got.ErrorCode)
-		return false
-	}
-	m.stand(r.Generation)
-	return true
+	return m.syncs
 }
 
-// follow heartbeats until the group rebalances, or until the member is to leave, which it reports.
-func (m *classicMember) follow(leave <-chan struct{}) (left bool) {
-	q := kmsg.NewPtrHeartbeatRequest()
-	q.Version, q.Group, q.Generation, q.MemberID = 4, m.group, m.now.epoch, m.id
-	for {
-		select {
-		case <-leave:
-			return true
-		case <-m.board.disagreed():
-		case <-time.After(m.o.heartbeat):
-		}
-		if r := call[*kmsg.HeartbeatResponse](m.conn, q); r.ErrorCode != 0 {
-			m.refused(r.ErrorCode)
-			m.stand(-1)
-			return false
-		}
-	}
-}
+// assignment is as large as that of a few partitions. A coordinator does not look into it.
+var assignment [64]byte
 
 // refused takes an error that sends a member back to the join.
-func (m *classicMember) refused(code int16) {
+func (m *classicMember) refused(code int16) (next kmsg.Request) {
 	switch kerr.ErrorForCode(code) {
 	case kerr.RebalanceInProgress, kerr.IllegalGeneration:
 	case kerr.UnknownMemberID:
-		m.id = ""
+		m.joins.MemberID = ""
 	default:
 		retriable(code)
 	}
-}
-
-func (m *classicMember) leave() {
-	m.stand(-1)
-	q := kmsg.NewPtrLeaveGroupRequest()
-	q.Version, q.Group = 5, m.group
-	who := kmsg.NewLeaveGroupRequestMember()
-	who.MemberID = m.id
-	q.Members = append(q.Members, who)
-	call[*kmsg.LeaveGroupResponse](m.conn, q)
+	return m.join()
 }
 
 // subscription is the metadata of a consumer of one topic.

@@ -105,7 +105,7 @@ func retriable(code int16) {
 
 func createTopics(c *conn, names []string, partitions int) {
 	q := kmsg.NewPtrCreateTopicsRequest()
-	q.Version, q.TimeoutMillis = 5, 60000
+	q.Version, q.TimeoutMillis = 2, 60000
 	for _, name := range names {
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = name, int32(partitions), 1
@@ -118,7 +118,7 @@ func createTopics(c *conn, names []string, partitions int) {
 
 func deleteTopics(c *conn, names []string) {
 	q := kmsg.NewPtrDeleteTopicsRequest()
-	q.Version, q.TimeoutMillis, q.TopicNames = 5, 60000, names
+	q.Version, q.TimeoutMillis, q.TopicNames = 1, 60000, names
 	for _, t := range call[*kmsg.DeleteTopicsResponse](c, q).Topics {
 		must(kerr.ErrorForCode(t.ErrorCode))
 	}

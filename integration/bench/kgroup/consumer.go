@@ -4,7 +4,6 @@ package main
 
 import (
 	"crypto/rand"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -12,78 +11,64 @@ import (
 
 // consumerMember is a member of a group of KIP-848.
 type consumerMember struct {
-	o     *options
-	board *board
-	conn  *conn
-	next  *kmsg.ConsumerGroupHeartbeatRequest
-	owned []kmsg.ConsumerGroupHeartbeatRequestTopic
+	topic string
 	now   standing
+	next  *kmsg.ConsumerGroupHeartbeatRequest
 }
 
-func newConsumerMember(o *options, b *board, group string) member {
-	m := &consumerMember{o: o, board: b, conn: dial(o), now: standing{epoch: -1}}
+func newConsumerMember(o *options, group string) member {
+	m := &consumerMember{topic: o.topic, now: standing{epoch: none}}
 	m.next = kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	m.next.Version, m.next.Group, m.next.MemberID = 1, group, rand.Text()
-	m.rejoin()
 	return m
 }
 
-// rejoin makes the next heartbeat one that joins.
-func (m *consumerMember) rejoin() {
-	m.stand(standing{epoch: -1})
-	m.owned = nil
+func (m *consumerMember) standing() standing { return m.now }
+
+func (m *consumerMember) join() kmsg.Request {
+	m.now = standing{epoch: none}
 	m.next.MemberEpoch, m.next.RebalanceTimeoutMillis = 0, rebalanceMillis
-	m.next.SubscribedTopicNames, m.next.Topics = []string{m.o.topic}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	m.next.SubscribedTopicNames, m.next.Topics = []string{m.topic}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	return m.next
 }
 
-func (m *consumerMember) stand(to standing) {
-	m.board.move(m.now, to)
-	m.now = to
+func (m *consumerMember) heartbeat() kmsg.Request { return m.next }
+
+func (m *consumerMember) leave() kmsg.Request {
+	m.now = standing{epoch: none}
+	m.next.MemberEpoch, m.next.Topics = -1, nil
+	return m.next
 }
 
-func (m *consumerMember) run(leave <-chan struct{}) {
-	defer m.conn.Close()
-	for {
-		if m.beat() {
-			continue // what was assigned is confirmed at once, as clients do
-		}
-		select {
-		case <-leave:
-			m.stand(standing{epoch: -1})
-			m.next.MemberEpoch, m.next.Topics = -1, nil
-			call[*kmsg.ConsumerGroupHeartbeatResponse](m.conn, m.next)
-			return
-		case <-m.board.disagreed():
-		case <-time.After(m.o.heartbeat):
-		}
-	}
-}
+// parked is false: nothing waits in this protocol.
+func (m *consumerMember) parked() bool { return false }
 
-// beat sends one heartbeat and takes over what it says. It reports whether the assignment changed.
-func (m *consumerMember) beat() (changed bool) {
-	r := call[*kmsg.ConsumerGroupHeartbeatResponse](m.conn, m.next)
+// answered takes over what a heartbeat said. What was assigned is confirmed at once, as clients do.
+func (m *consumerMember) answered(answer kmsg.Response) (next kmsg.Request) {
+	r := answer.(*kmsg.ConsumerGroupHeartbeatResponse)
 	switch kerr.ErrorForCode(r.ErrorCode) {
 	case nil:
 	case kerr.FencedMemberEpoch, kerr.UnknownMemberID:
-		m.rejoin()
-		return true
+		return m.join()
 	default:
 		retriable(r.ErrorCode)
-		return false
+		return nil
+	}
+	if r.MemberEpoch < 0 { // it has left
+		return nil
 	}
 	m.next.MemberEpoch, m.next.RebalanceTimeoutMillis, m.next.SubscribedTopicNames, m.next.Topics = r.MemberEpoch, -1, nil, nil
-	to := standing{epoch: r.MemberEpoch, partitions: m.now.partitions}
-	if r.Assignment != nil {
-		m.owned = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		to.partitions = 0
-		for _, t := range r.Assignment.Topics {
-			own := kmsg.NewConsumerGroupHeartbeatRequestTopic()
-			own.TopicID, own.Partitions = t.TopicID, t.Partitions
-			m.owned = append(m.owned, own)
-			to.partitions += len(t.Partitions)
-		}
-		m.next.Topics = m.owned
+	m.now.epoch = r.MemberEpoch
+	if r.Assignment == nil {
+		return nil
 	}
-	m.stand(to)
-	return r.Assignment != nil
+	m.now.partitions = 0
+	m.next.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	for _, t := range r.Assignment.Topics {
+		own := kmsg.NewConsumerGroupHeartbeatRequestTopic()
+		own.TopicID, own.Partitions = t.TopicID, t.Partitions
+		m.next.Topics = append(m.next.Topics, own)
+		m.now.partitions += len(t.Partitions)
+	}
+	return m.next
 }

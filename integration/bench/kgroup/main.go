@@ -4,15 +4,15 @@
 //
 // Modes:
 //
-//	classic     -members join one group of the classic protocol; then one leaves, then one joins. Each phase lasts until
-//	            all members have their assignment of the same generation.
+//	classic     -members join one group of the classic protocol; then, -cycles times, one leaves and one joins. Each
+//	            phase lasts until all members have their assignment of the same generation.
 //	consumer    the same with the protocol of KIP-848; a phase lasts until every partition is owned and all members are
 //	            in one epoch.
 //	commit      -conns connections commit offsets of -parts partitions to a group each, -depth requests in flight
 //	partitions  creates topics with -count partitions in all, then looks at the idle broker
 //
-// While the members do not agree they heartbeat as fast as they are answered, else every -heartbeat: what is measured is
-// the broker's work and not the timers of its clients. Start the brokers with group.initial.rebalance.delay.ms=0 and
+// Members heartbeat only when a phase has something for them to learn, and then at once: what is measured is the broker's
+// work and not the timers of its clients. Start the brokers with group.initial.rebalance.delay.ms=0 and
 // group.consumer.assignment.interval.ms=0 for the same reason.
 //
 // The result is one line of words and key=value pairs per measurement on stdout. The first error ends the process with
@@ -28,12 +28,13 @@ import (
 
 // options are the command line. They are set before the first connection is made and only read afterwards.
 type options struct {
-	addr, topic, mode   string
-	members, conns      int
-	depth, partitions   int
-	count, pid          int
-	heartbeat, duration time.Duration
-	warmup, idle        time.Duration
+	addr, topic, mode  string
+	members, conns     int
+	depth, partitions  int
+	count, pid         int
+	cycles, warmCycles int
+	duration           time.Duration
+	warmup, idle       time.Duration
 }
 
 func parseOptions() *options {
@@ -47,7 +48,8 @@ func parseOptions() *options {
 	flag.IntVar(&o.partitions, "parts", 10, "partitions of the topic; a commit names all of them")
 	flag.IntVar(&o.count, "count", 10000, "partitions: how many")
 	flag.IntVar(&o.pid, "pid", 0, "process of the broker, whose CPU time and memory are reported")
-	flag.DurationVar(&o.heartbeat, "heartbeat", 250*time.Millisecond, "time between two heartbeats of a member while all is quiet")
+	flag.IntVar(&o.cycles, "cycles", 20, "classic and consumer: how often a member leaves and one joins")
+	flag.IntVar(&o.warmCycles, "warm-cycles", 10, "classic and consumer: how often they do before that counts")
 	flag.DurationVar(&o.duration, "d", 4*time.Second, "commit: time to measure")
 	flag.DurationVar(&o.warmup, "warm", time.Second, "commit: time to run before measuring")
 	flag.DurationVar(&o.idle, "idle", 6*time.Second, "partitions: time to stay idle; CPU use is that of its second half")

@@ -4,141 +4,86 @@ package main
 
 import (
 	"fmt"
-	"sync"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/kbroker/kbroker/integration/bench/proc"
 )
 
-// member is one member of the group; run is its whole life.
-type member interface {
-	// run joins and takes part until leave is closed, then leaves the group.
-	run(leave <-chan struct{})
+// settlingTime is how long the broker is left alone after each phase, so that the phase is charged with what the broker
+// still has to do when its last answer is out.
+const settlingTime = 50 * time.Millisecond
+
+// figures are what one kind of phase took, phase by phase.
+type figures struct {
+	times       []time.Duration
+	broker, own time.Duration // CPU time, of all
+	requests    int
 }
 
-// standing is what a member knows of the group; the board compares those of all.
-type standing struct {
-	epoch      int32 // generation or member epoch; negative while it has none
-	partitions int   // owned, in the protocol of KIP-848
+// phases measures how a group forms, and how it loses a member and gets a new one, again and again.
+func phases(o *options, newMember func(o *options, group string) member) {
+	g := newGroup(o, newMember)
+	defer g.close()
+	for range o.members {
+		g.add()
+	}
+	var form, leave, join figures
+	form.add(g, func() {
+		for _, s := range g.seats {
+			g.send(s.peer, s.member.join())
+		}
+		g.settle(none, true)
+	})
+	epoch := func() int32 { return g.seats[0].standing().epoch }
+	for i := range o.warmCycles + o.cycles {
+		if i == o.warmCycles {
+			leave, join = figures{}, figures{}
+		}
+		leave.add(g, func() {
+			before := epoch()
+			g.leave()
+			g.settle(before, false)
+		})
+		g.add()
+		join.add(g, func() {
+			before := epoch()
+			g.join()
+			g.settle(before, false)
+		})
+	}
+	form.print(o, "form", o.members)
+	leave.print(o, "leave", o.members-1)
+	join.print(o, "join", o.members)
+	for _, s := range g.seats {
+		g.send(s.peer, s.member.leave())
+	}
+	g.workUntil("not all could leave", func() bool { return g.inFlight == 0 })
 }
 
-// board sees when the members agree: all are in one epoch, and own as many partitions as they should.
-type board struct {
-	mu         sync.Mutex // guards everything
-	epochs     map[int32]int
-	partitions int // owned by all
-	members    int // wanted
-	owned      int // wanted; negative: not compared
-	since      time.Time
-	// hurry is closed while the members do not agree: they heartbeat as fast as they are answered then, so that what
-	// is measured is the broker's work and not the clients' timers.
-	hurry chan struct{}
+// add measures one phase.
+func (f *figures) add(g *group, phase func()) {
+	broker, own, sent := proc.CPU(g.o.pid), proc.CPU(os.Getpid()), g.sent
+	from := time.Now()
+	phase()
+	f.times = append(f.times, time.Since(from))
+	f.own += proc.CPU(os.Getpid()) - own
+	f.requests += g.sent - sent
+	time.Sleep(settlingTime)
+	f.broker += proc.CPU(g.o.pid) - broker
 }
 
-// disagreed is closed, or will be as soon as the members do not agree.
-func (b *board) disagreed() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.hurry
-}
-
-// move takes a member from one standing to the next.
-func (b *board) move(from, to standing) {
-	if from == to {
+// print writes the median of the times, and of all else the mean: a collector of garbage does not run in every phase.
+func (f *figures) print(o *options, name string, members int) {
+	if len(f.times) == 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if from.epoch >= 0 {
-		b.epochs[from.epoch]--
-	}
-	if to.epoch >= 0 {
-		b.epochs[to.epoch]++
-	}
-	b.partitions += to.partitions - from.partitions
-	b.look(to.epoch)
-}
-
-// look notes when agreement began. The epoch is that of whoever moved last: no other can have become complete.
-func (b *board) look(epoch int32) {
-	agree := epoch >= 0 && b.epochs[epoch] == b.members && (b.owned < 0 || b.partitions == b.owned)
-	switch {
-	case !agree:
-		b.disagree()
-	case b.since.IsZero():
-		b.since, b.hurry = time.Now(), make(chan struct{})
-	}
-}
-
-// disagree makes the members hurry.
-func (b *board) disagree() {
-	if !b.since.IsZero() {
-		b.since = time.Time{}
-		close(b.hurry)
-	}
-}
-
-// want begins a phase with so many members.
-func (b *board) want(members int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.members = members
-	b.disagree()
-}
-
-// await returns when agreement began that then lasted.
-func (b *board) await(phase string) time.Time {
-	const lasting, patience = time.Second, 3 * time.Minute
-	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		b.mu.Lock()
-		since := b.since
-		b.mu.Unlock()
-		if !since.IsZero() && time.Since(since) > lasting {
-			return since
-		}
-		if time.Since(start) > patience {
-			fail(fmt.Errorf("%s: the members did not agree within %v", phase, patience))
-		}
-	}
-}
-
-// phases measures how a group forms, loses a member and gets a new one.
-func phases(o *options, newMember func(o *options, b *board, group string) member) {
-	group := fmt.Sprintf("%s-%d", o.mode, time.Now().UnixNano())
-	b := &board{epochs: map[int32]int{}, owned: -1, hurry: make(chan struct{})}
-	close(b.hurry)
-	if o.mode == "consumer" {
-		b.owned = o.members
-	}
-	var running sync.WaitGroup
-	start := func() chan struct{} {
-		m, leave := newMember(o, b, group), make(chan struct{})
-		running.Go(func() { m.run(leave) })
-		return leave
-	}
-	var leaves []chan struct{}
-	phase := func(name string, members int, begin func()) {
-		b.want(members)
-		cpu, _, _ := proc.Usage(o.pid)
-		from := time.Now()
-		begin()
-		took := b.await(name).Sub(from)
-		after, rss, _ := proc.Usage(o.pid)
-		fmt.Printf("%s_%s members=%d ms=%.0f broker_cpu_ms=%.0f broker_rss_MB=%.0f\n", o.mode, name, members,
-			float64(took.Microseconds())/1000, (after-cpu)*1000, rss)
-	}
-	phase("form", o.members, func() {
-		for range o.members {
-			leaves = append(leaves, start())
-		}
-	})
-	phase("leave", o.members-1, func() {
-		close(leaves[len(leaves)-1])
-		leaves = leaves[:len(leaves)-1]
-	})
-	phase("join", o.members, func() { leaves = append(leaves, start()) })
-	for _, leave := range leaves {
-		close(leave)
-	}
-	running.Wait()
+	slices.Sort(f.times)
+	n := len(f.times)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	_, rss, _ := proc.Usage(o.pid)
+	fmt.Printf("%s_%s members=%d times=%d ms=%.1f ms_max=%.1f broker_cpu_ms=%.1f client_cpu_ms=%.1f requests=%d broker_rss_MB=%.0f\n",
+		o.mode, name, members, n, ms((f.times[(n-1)/2]+f.times[n/2])/2), ms(f.times[n-1]), ms(f.broker)/float64(n), ms(f.own)/float64(n),
+		f.requests/n, rss)
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TicksPerSecond is USER_HZ, the same on every Linux that Go runs on.
@@ -27,6 +29,18 @@ func Usage(pid int) (seconds, residentMB float64, err error) {
 	system, _ := strconv.ParseFloat(fields[12], 64)
 	pages, _ := strconv.ParseInt(fields[21], 10, 64)
 	return (user + system) / TicksPerSecond, float64(pages*int64(os.Getpagesize())) / 1e6, nil
+}
+
+// CPU returns the CPU time that a process has used, its ended threads included, to the nanosecond. A process that is not
+// there has used none.
+func CPU(pid int) time.Duration {
+	// The kernel's name for the clock of all threads of a process; see clock_getcpuclockid(3).
+	const scheduled = 2
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|scheduled, &t); pid <= 0 || err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }
 
 // ThreadsCPU adds up the CPU time of a process's threads from schedstat, which counts nanoseconds where Usage counts
