@@ -17,6 +17,9 @@ type task[M Machine] struct {
 	fail   Reply
 }
 
+// keptTasks bounds the queue, in tasks, that a shard at rest keeps.
+const keptTasks = 16
+
 // phase is how far a shard is.
 type phase uint8
 
@@ -28,8 +31,10 @@ const (
 
 // shard is one partition's machine under one leader epoch.
 //
-// Its goroutine, run, owns the machine and everything else that is not under mu. It exists from newShard to the end of the
-// loading, and later while there is work: submit, the timer and stop start it, and it ends when nothing is left to do.
+// Whoever runs it owns the machine and everything else that is not under mu. From newShard to the end of the loading, and
+// later while there is work, that is the goroutine of run: the timer, stop and submit start it, and it ends when nothing is
+// left to do. But a decision that finds the shard at rest is made by the goroutine that submits it, which most often is all
+// there is to do: a heartbeat is then answered without one goroutine waking another, which would cost more than the answer.
 type shard[M Machine] struct {
 	r         *Runtime[M]
 	partition *replica.Partition
@@ -38,22 +43,23 @@ type shard[M Machine] struct {
 	mu      sync.Mutex // guards what follows
 	phase   phase
 	stopErr error
-	queue   []task[M] // nil while run does not exist
-	due     bool      // the timer has fired
-	running bool      // run exists
+	queue   []task[M]
+	due     bool // the timer has fired
+	running bool // somebody runs the shard
 
-	// wake has a signal when something under mu changed while run existed.
+	// wake has a signal when something under mu changed while somebody ran the shard.
 	wake chan struct{}
 
 	m        M
 	loaded   bool  // m is a machine in service
 	end      int64 // of the log, with what is staged
 	failures int   // loads and appends that failed in a row
+	fault    error // why the machine is to be given up, which the next step does
 	timer    *time.Timer
 	armed    time.Time // when timer fires, zero when it does not
 	commits  commits
-	spare    []task[M] // the queue's other half, nil while run does not exist
-	work     *scratch  // nil while run does not exist
+	spare    []task[M] // the queue's other half
+	work     *scratch  // nil while nobody runs the shard
 }
 
 // newShard makes a shard and starts to load it. r.mu is held.
@@ -66,10 +72,12 @@ func newShard[M Machine](r *Runtime[M], p *replica.Partition, epoch int32) *shar
 	return s
 }
 
-// submit queues a decision, or refuses it at once.
+// submit queues a decision, or refuses it at once. A shard at rest is run right here, for one round: what is left, or
+// awaited, is the business of a goroutine.
 func (s *shard[M]) submit(t task[M]) {
 	s.mu.Lock()
 	var err error
+	var here bool
 	switch {
 	case s.phase == stopped:
 		err = s.stopErr
@@ -79,12 +87,26 @@ func (s *shard[M]) submit(t task[M]) {
 		err = kerr.CoordinatorNotAvailable
 	default:
 		s.queue = append(s.queue, t)
-		s.startLocked()
+		if here = !s.running; here {
+			s.running = true
+			s.r.running.Add(1)
+		} else {
+			s.startLocked()
+		}
 	}
 	s.mu.Unlock()
 	if err != nil {
 		t.fail(err)
 	}
+	if !here {
+		return
+	}
+	s.work = s.r.takeScratch()
+	if s.step() == atRest {
+		s.r.running.Done()
+		return
+	}
+	go s.run()
 }
 
 // startLocked makes sure that run sees what changed; mu is held.
@@ -122,21 +144,46 @@ func (s *shard[M]) fired() {
 	}
 }
 
+// rest is what a step leaves to be done.
+type rest uint8
+
+const (
+	goesOn rest = iota
+	waits       // for a reply to be committed, or for more to do
+	atRest      // nobody runs the shard any more
+)
+
 // run works until there is nothing left to do.
 func (s *shard[M]) run() {
 	defer s.r.running.Done()
-	s.work = s.r.takeScratch()
-	for s.step() {
+	if s.work == nil {
+		s.work = s.r.takeScratch()
+	}
+	for {
+		switch s.step() {
+		case waits:
+			select {
+			case <-s.wake:
+			case <-s.commits.waiter.C:
+			}
+		case atRest:
+			return
+		}
 	}
 }
 
-// step does one thing, and reports false when run is to end: then running is false.
-func (s *shard[M]) step() bool {
+// step does one thing. The first after a submit does not wait for anything but the write of a round.
+func (s *shard[M]) step() rest {
+	if err := s.fault; err != nil {
+		s.fault = nil
+		s.drop(err)
+		return goesOn
+	}
 	if !s.loaded && !s.stopping() {
 		if err := s.load(); err != nil {
 			s.retry(err)
 		}
-		return true
+		return goesOn
 	}
 	tasks, due, err := s.take()
 	if err != nil { // stopped
@@ -144,7 +191,7 @@ func (s *shard[M]) step() bool {
 			t.fail(err)
 		}
 		s.unload(err)
-		return s.sleep()
+		return s.left()
 	}
 	if len(tasks) > 0 || due {
 		err = s.round(tasks, due)
@@ -155,11 +202,11 @@ func (s *shard[M]) step() bool {
 		err = s.commits.release(s.partition)
 	}
 	if err != nil {
-		s.drop(err)
-		return true
+		s.fault = err
+		return goesOn
 	}
 	s.arm()
-	return s.sleep()
+	return s.left()
 }
 
 // stopping reports whether the shard was stopped.
@@ -192,29 +239,27 @@ func (s *shard[M]) take() (tasks []task[M], due bool, err error) {
 	return tasks, due, nil
 }
 
-// sleep waits for more to do. It ends run, and reports false, when nothing is awaited.
-func (s *shard[M]) sleep() bool {
+// left says what is left to be done. When it is nothing, the shard is given out of the caller's hands.
+func (s *shard[M]) left() rest {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	idle := len(s.queue) == 0 || s.commits.len() >= maxAwaiting
 	if s.due || s.phase == stopped && s.loaded {
 		idle = false
 	}
-	if idle && s.commits.len() == 0 {
-		s.running = false
+	switch {
+	case !idle:
+		return goesOn
+	case s.commits.len() > 0:
+		return waits
+	}
+	s.running = false
+	if cap(s.queue) > keptTasks || cap(s.spare) > keptTasks {
 		s.queue, s.spare = nil, nil
-		s.r.scratch.Put(s.work)
-		s.work = nil
-		s.mu.Unlock()
-		return false
 	}
-	s.mu.Unlock()
-	if idle {
-		select {
-		case <-s.wake:
-		case <-s.commits.waiter.C:
-		}
-	}
-	return true
+	s.r.scratch.Put(s.work)
+	s.work = nil
+	return atRest
 }
 
 // unload gives the machine up: everything that waits for it gets err, but for replies whose records are committed.
