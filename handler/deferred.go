@@ -11,23 +11,25 @@ import (
 )
 
 // Pending is the answer to a request that is decided elsewhere: stage one starts it, and whoever decides gives it its
-// response, from any goroutine. Stage two waits. It implements wire.Reply.
+// response, from any goroutine. Stage two waits. It implements wire.Late.
 //
 // When the client hangs up the Pending is let go of, and a response that comes later goes nowhere: what was asked for is
 // done all the same (rule 1.5.6).
 type Pending struct {
 	version int16
 	size    int
-	ready   chan struct{}       // closed when resp is set
 	count   func(kmsg.Response) // told what is answered; nil for nobody
 	// throttle is for how long the client is held back; of stage one.
 	throttle time.Duration
 
-	mu   sync.Mutex // guards what follows
-	resp kmsg.Response
+	mu    sync.Mutex // guards what follows
+	resp  kmsg.Response
+	ready chan struct{} // made by Wait, closed when resp is set
 	// deadline, when it is not zero, is when late answers in place of what has not come.
 	deadline time.Time
 	late     func() kmsg.Response
+	timer    *time.Timer // calls late, when somebody was to be notified
+	notify   func()
 }
 
 // deferredSize is what a reply that is yet to come counts for among those that wait, in bytes: 256 may wait on one
@@ -35,19 +37,30 @@ type Pending struct {
 const deferredSize = 16 << 10
 
 func newPending(version int16, size int) *Pending {
-	return &Pending{version: version, size: size, ready: make(chan struct{})}
+	return &Pending{version: version, size: size}
 }
 
 // Answer gives the response. Only the first one counts. The caller does not change it afterwards. It does not block.
 func (p *Pending) Answer(resp kmsg.Response) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.resp != nil {
+		p.mu.Unlock()
 		return
 	}
 	resp.SetVersion(p.version)
 	p.resp = resp
-	close(p.ready)
+	if p.ready != nil {
+		close(p.ready)
+	}
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	notify := p.notify
+	p.notify = nil
+	p.mu.Unlock()
+	if notify != nil {
+		notify()
+	}
 }
 
 // Expect has late answered when there is no response at the deadline. It is called in stage one.
@@ -64,19 +77,40 @@ func (p *Pending) Done() bool {
 	return p.resp != nil
 }
 
+// Notify implements wire.Late.
+func (p *Pending) Notify(fn func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resp != nil {
+		return false
+	}
+	p.notify = fn
+	if !p.deadline.IsZero() {
+		p.timer = time.AfterFunc(time.Until(p.deadline), func() { p.Answer(p.late()) })
+	}
+	return true
+}
+
 // Wait implements wire.Reply.
 func (p *Pending) Wait(stop <-chan struct{}) {
 	var late <-chan time.Time
 	p.mu.Lock()
 	deadline, answer := p.deadline, p.late
+	if p.resp == nil && p.ready == nil {
+		p.ready = make(chan struct{})
+	}
+	ready, done := p.ready, p.resp != nil
 	p.mu.Unlock()
+	if done {
+		return
+	}
 	if !deadline.IsZero() {
 		t := time.NewTimer(time.Until(deadline))
 		defer t.Stop()
 		late = t.C
 	}
 	select {
-	case <-p.ready:
+	case <-ready:
 	case <-late:
 		p.Answer(answer())
 	case <-stop:

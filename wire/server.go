@@ -19,11 +19,12 @@ type Server struct {
 	pools   *Pools
 	memory  *budget
 	stats   Stats
+	writers writers
 	began   time.Time // mutes are counted from here
 
 	ctx    context.Context // ends when the server stops
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // accept loops, readers, janitor
+	wg     sync.WaitGroup // accept loops, readers, writers, janitor
 
 	mu        sync.Mutex // guards what follows
 	listeners []net.Listener
@@ -59,6 +60,7 @@ func NewServer(service Service, limits Limits, logger *slog.Logger) *Server {
 		flex: newFlexTable(), pools: &Pools{}, ctx: ctx, cancel: cancel,
 		conns: map[*conn]struct{}{}, perIP: map[string]int{}, away: map[net.Conn]*time.Timer{}, room: make(chan struct{}),
 	}
+	s.writers.wg = &s.wg
 	s.SetLimits(limits)
 	s.memory = newBudget(s.limits.Load().Memory)
 	s.wg.Add(1)

@@ -64,3 +64,12 @@ type Reply interface {
 	// Release gives the reply's resources back. Sections that Append handed to out are released by the connection.
 	Release()
 }
+
+// Late is a Reply that says when it is complete, so that no goroutine has to wait for it.
+type Late interface {
+	Reply
+	// Notify has fn called once, from any goroutine, when Done has become true. It reports false, and does not call fn, when
+	// Done is true already. Locks may be held that fn takes: it is not called before Notify has returned, nor may the
+	// caller of fn hold any that Done or Notify takes.
+	Notify(fn func()) bool
+}

@@ -15,6 +15,8 @@ type socket interface {
 	read(c *conn, dst []byte) (int, error)
 	// write sends everything in out.
 	write(c *conn, out *Out) error
+	// try sends as much of b as the system takes without waiting, which may be nothing, and returns its length.
+	try(c *conn, b []byte) (int, error)
 }
 
 // portable is the socket over any net.Conn.
@@ -33,6 +35,9 @@ func (p portable) read(c *conn, dst []byte) (int, error) {
 	}
 	return 0, err
 }
+
+// try sends nothing: a net.Conn does not say what it would wait for.
+func (p portable) try(*conn, []byte) (int, error) { return 0, nil }
 
 func (p portable) write(c *conn, out *Out) error {
 	at := 0

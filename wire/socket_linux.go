@@ -20,7 +20,7 @@ func newSocket(nc net.Conn) socket {
 		return portable{nc}
 	}
 	s := &tcp{portable: portable{nc}, rc: rc}
-	s.fillFn, s.moreFn, s.fileFn = s.onFill, s.onMore, s.onFile
+	s.fillFn, s.moreFn, s.fileFn, s.tryFn = s.onFill, s.onMore, s.onFile, s.onTry
 	return s
 }
 
@@ -39,8 +39,9 @@ type tcp struct {
 
 	moreFn  func(fd uintptr) bool
 	fileFn  func(fd uintptr) bool
+	tryFn   func(fd uintptr) bool
 	sending *conn
-	more    []byte // still to be sent with MSG_MORE
+	more    []byte // still to be sent with MSG_MORE, or tried
 	file    int
 	off     int64
 	n       int64
@@ -95,6 +96,32 @@ func (s *tcp) write(c *conn, out *Out) error {
 		}
 	}
 	return s.bytes(c, out.B[at:])
+}
+
+func (s *tcp) try(c *conn, b []byte) (int, error) {
+	s.sending, s.more, s.sendErr = c, b, nil
+	err := s.rc.Write(s.tryFn)
+	n := len(b) - len(s.more)
+	s.more = nil
+	return n, errors.Join(err, s.sendErr)
+}
+
+// onTry sends what the socket takes at once.
+func (s *tcp) onTry(fd uintptr) bool {
+	for {
+		n, err := unix.Write(int(fd), s.more)
+		switch err {
+		case nil:
+			s.sending.sent(n)
+			s.more = s.more[n:]
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+		default:
+			s.sendErr = err
+		}
+		return true
+	}
 }
 
 func (s *tcp) onMore(fd uintptr) bool {
