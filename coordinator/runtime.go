@@ -69,7 +69,8 @@ func NewRuntime[M Machine](o Options[M]) *Runtime[M] {
 //	NOT_COORDINATOR               this node does not lead it, or does not serve it any more
 //	COORDINATOR_NOT_AVAILABLE     the runtime was closed, or too much waits already
 //
-// Do does not wait. fail may be called before it returns.
+// A machine at rest decides on the caller's goroutine, and writes there what it decided. Beyond that Do does not wait.
+// Whoever is answered may be answered before it returns, so its caller holds no lock that an answer takes.
 func (r *Runtime[M]) Do(partition int32, decide func(m M, now time.Time, e *Effects), fail Reply) {
 	r.mu.RLock()
 	var s *shard[M]

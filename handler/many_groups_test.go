@@ -19,7 +19,8 @@ import (
 func (n *dataNode) occupy(groupID string) (let func()) {
 	n.t.Helper()
 	busy, free := make(chan struct{}), make(chan struct{})
-	n.deps.Groups.Do(groupID, func(*group.Machine, time.Time, *coordinator.Effects) {
+	// On a goroutine of its own: a machine at rest decides on that of whoever asks.
+	go n.deps.Groups.Do(groupID, func(*group.Machine, time.Time, *coordinator.Effects) {
 		close(busy)
 		<-free
 	}, func(err error) { n.t.Error(err) })
