@@ -2,14 +2,16 @@
 
 // Command kroof is the limit to which a broker is compared: a server, not a broker, that speaks just enough of the
 // Kafka protocol (ApiVersions v0, Metadata v1 to v4, Produce v3 to v7, Fetch v4 to v11, ListOffsets v1, CreateTopics
-// v2, DeleteTopics v1, InitProducerId v0 and v1) to be driven by kblast and by simple clients, and does only the work
-// that cannot be left out:
+// v2, DeleteTopics v1, InitProducerId v0 and v1; of groups FindCoordinator v3, JoinGroup v9, SyncGroup v5, Heartbeat v4,
+// LeaveGroup v5 and ConsumerGroupHeartbeat v1) to be driven by kblast, kgroup and simple clients, and does only the work that
+// cannot be left out:
 //
 //   - Produce: read the frame once into a pooled buffer, check the CRC in place, patch base offset and leader epoch in
 //     place, one pwrite to the partition's file, answer in order; with -sync, an fdatasync before the answer.
 //   - Fetch: look the offset up in an in-memory index of batches, send a header and the range with sendfile.
+//   - Groups: one read and one write per request, and between them a map of members.
 //
-// There is no recovery, no retention, no idempotence, no group, hardly a check. What it reaches is a practical upper
+// There is no recovery, no retention, no idempotence, no committed offset, hardly a check. What it reaches is a practical upper
 // bound: a broker that does everything else as well cannot be expected to pass it, except where it joins appends.
 //
 // The files lie in -dir, are truncated at start and removed with their topic, or all of them on SIGTERM.
@@ -63,6 +65,9 @@ type server struct {
 	topicsMu sync.RWMutex // guards topics
 	topics   map[string][]*partition
 
+	groupsMu sync.Mutex // guards groups
+	groups   map[string]*group
+
 	kick    chan struct{} // wakes the flusher; holds one
 	dirtyMu sync.Mutex    // guards dirty
 	dirty   []*partition
@@ -91,8 +96,8 @@ func main() {
 	at := ln.Addr().(*net.TCPAddr)
 	s := &server{
 		options: o, host: at.IP.String(), port: at.Port,
-		topics: map[string][]*partition{},
-		kick:   make(chan struct{}, 1),
+		topics: map[string][]*partition{}, groups: map[string]*group{},
+		kick: make(chan struct{}, 1),
 	}
 	s.frames.New = func() any { b := make([]byte, 0, frameBytes); return &b }
 	go s.flush()

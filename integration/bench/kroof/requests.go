@@ -51,6 +51,9 @@ func (c *conn) handle(frame []byte) (response, bool) {
 		c.listOffsets(d, &e)
 	case 3:
 		c.metadata(d, version, &e)
+	case 10, 11, 12, 13, 14, 68:
+		c.ofGroup(key, correlation, d)
+		return response{}, true
 	case 18:
 		apiVersions(version, &e)
 	case 19:
