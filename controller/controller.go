@@ -249,7 +249,7 @@ func (c *Controller) Image() *metadata.Image { return c.cfg.Metadata.Load() }
 // Ready is closed when the node's image is one that may be worked with: see Subscribe.
 func (c *Controller) Ready() <-chan struct{} { return c.publisher.shown }
 
-// WaitReady waits for Ready.
+// WaitReady returns when Ready is closed, or else why that will not be: the controller has stopped, or ctx has ended.
 func (c *Controller) WaitReady(ctx context.Context) error {
 	select {
 	case <-c.publisher.shown:

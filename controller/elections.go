@@ -8,7 +8,7 @@ import (
 	"github.com/kbroker/kbroker/metadata"
 )
 
-// PartitionName names a partition.
+// PartitionName is a partition as requests name it, which need not exist.
 type PartitionName struct {
 	Topic     string
 	Partition int32

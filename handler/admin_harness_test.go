@@ -102,7 +102,7 @@ func (cl *cluster) ask(version int16, req kmsg.Request) kmsg.Response {
 	return cl.askAs(acl.Anonymous, version, req)
 }
 
-// askAs is ask for a principal.
+// askAs asks in the name of a principal.
 func (cl *cluster) askAs(p acl.Principal, version int16, req kmsg.Request) kmsg.Response {
 	cl.t.Helper()
 	session := &Session{Principal: p, RemoteHost: "127.0.0.1", ListenerName: "PLAINTEXT",

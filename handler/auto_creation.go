@@ -77,7 +77,7 @@ func (a *autoCreation) topic(name string) (controller.NewTopic, bool) {
 	return controller.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1}, true
 }
 
-// create creates topics.
+// create asks the controller for topics and waits for its answer. What fails is not tried again for a while.
 func (a *autoCreation) create(ctx context.Context, topics []controller.NewTopic) {
 	ctx, cancel := context.WithTimeout(ctx, autoCreationTimeout)
 	defer cancel()

@@ -217,7 +217,6 @@ func printable(b []byte) string {
 	return string(b)
 }
 
-// headerList is a record's headers.
 type headerList []record.Header
 
 // String lists the keys, as Kafka's tool does.

@@ -176,7 +176,7 @@ func (f *entryFile) flush() error {
 		return nil
 	}
 	if _, err := file.WriteAt(f.tail, f.written*f.width); err != nil {
-		return fmt.Errorf("write index %s: %w", f.name(), err)
+		return fmt.Errorf("write index %s: %w", f.path, err)
 	}
 	f.mu.Lock()
 	f.written += int64(len(f.tail)) / f.width
@@ -226,7 +226,7 @@ func (f *entryFile) truncate(n int64) error {
 		f.mu.Lock()
 		f.written, f.tail = written, tail // a second try finds everything as it was
 		f.mu.Unlock()
-		return fmt.Errorf("truncate index %s to %d entries: %w", f.name(), n, err)
+		return fmt.Errorf("truncate index %s to %d entries: %w", f.path, n, err)
 	}
 	return nil
 }
@@ -256,7 +256,7 @@ func (f *entryFile) reset() error {
 	}
 	defer file.release()
 	if err := file.Truncate(0); err != nil {
-		return fmt.Errorf("empty index %s: %w", f.name(), err)
+		return fmt.Errorf("empty index %s: %w", f.path, err)
 	}
 	return nil
 }
@@ -271,9 +271,6 @@ func (f *entryFile) seal() error {
 	f.mu.Unlock()
 	return nil
 }
-
-// name returns the file's name.
-func (f *entryFile) name() string { return f.path }
 
 // close closes the descriptor as soon as nobody uses it. What was not flushed stays in memory.
 func (f *entryFile) close() { f.drop(false) }

@@ -88,9 +88,9 @@ func (f *entryFile) readEntries(file vfs.File, buf []byte, i int64) error {
 		return nil
 	}
 	if err == io.EOF {
-		return fmt.Errorf("index %s: the file ends before entry %d: %w", f.name(), i+int64(n)/f.width, ErrCorrupt)
+		return fmt.Errorf("index %s: the file ends before entry %d: %w", f.path, i+int64(n)/f.width, ErrCorrupt)
 	}
-	return fmt.Errorf("read index %s: %w", f.name(), err)
+	return fmt.Errorf("read index %s: %w", f.path, err)
 }
 
 // entry copies entry number i, which is below count, to out.
@@ -120,7 +120,7 @@ func (f *entryFile) verify() error {
 	var last [34]byte
 	err := f.scan(0, func(i int64, entry []byte) error {
 		if err := f.check(prev, entry); err != nil {
-			return fmt.Errorf("index %s, entry %d: %w", f.name(), i, err)
+			return fmt.Errorf("index %s, entry %d: %w", f.path, i, err)
 		}
 		prev = last[:copy(last[:], entry)]
 		return nil

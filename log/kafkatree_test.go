@@ -246,7 +246,7 @@ func checkIndexes(t testing.TB, l *Log) {
 		err = s.index.scan(0, func(n int64, e []byte) error {
 			entry := s.index.decode(n, e)
 			if last, ok := lastAt[entry.Position]; !ok || last != entry.Offset {
-				t.Errorf("%s, entry %d: %+v, but the batch there ends at %d %v", s.index.name(), n, entry, last, ok)
+				t.Errorf("%s, entry %d: %+v, but the batch there ends at %d %v", s.index.path, n, entry, last, ok)
 			}
 			return nil
 		})
@@ -257,7 +257,7 @@ func checkIndexes(t testing.TB, l *Log) {
 		err = s.times.scan(0, func(n int64, e []byte) error {
 			entry := s.times.decode(n, e)
 			if entry.Timestamp <= newest || largest[entry.Offset] != entry.Timestamp {
-				t.Errorf("%s, entry %d: %+v after %d, but the largest timestamp there is %d", s.times.name(), n, entry, newest, largest[entry.Offset])
+				t.Errorf("%s, entry %d: %+v after %d, but the largest timestamp there is %d", s.times.path, n, entry, newest, largest[entry.Offset])
 			}
 			newest = entry.Timestamp
 			return nil
@@ -266,7 +266,7 @@ func checkIndexes(t testing.TB, l *Log) {
 			t.Fatal(err)
 		}
 		if i < len(segs)-1 && newest != most {
-			t.Errorf("%s ends with timestamp %d, the segment has %d", s.times.name(), newest, most)
+			t.Errorf("%s ends with timestamp %d, the segment has %d", s.times.path, newest, most)
 		}
 	}
 }

@@ -184,7 +184,7 @@ func (s *segment) checkTimes(end int64) error {
 	}
 	e, ok, err := s.times.lastEntry()
 	if err == nil && (!ok || e.Offset >= end) {
-		err = fmt.Errorf("index %s, last entry: offset %d, timestamp %d: %w", s.times.name(), e.Offset, e.Timestamp, ErrCorrupt)
+		err = fmt.Errorf("index %s, last entry: offset %d, timestamp %d: %w", s.times.path, e.Offset, e.Timestamp, ErrCorrupt)
 	}
 	return err
 }

@@ -125,7 +125,7 @@ func (l *Log) checkTime(s *segment, e timeEntry) error {
 	defer file.release()
 	place, err := l.locateIn(s, file, e.Offset, s.size.Load())
 	if err == io.EOF {
-		return fmt.Errorf("index %s: there is no offset %d: %w", s.times.name(), e.Offset, ErrCorrupt)
+		return fmt.Errorf("index %s: there is no offset %d: %w", s.times.path, e.Offset, ErrCorrupt)
 	}
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func (l *Log) checkTime(s *segment, e timeEntry) error {
 		return fmt.Errorf("read %s, position %d: %w", file.Name(), place.position, err)
 	}
 	if b := record.Batch(hdr[:]); b.LastOffset() != e.Offset || b.MaxTimestamp() != e.Timestamp {
-		return fmt.Errorf("index %s: timestamp %d at offset %d, the batch has %d at %d: %w", s.times.name(), e.Timestamp, e.Offset, b.MaxTimestamp(), b.LastOffset(), ErrCorrupt)
+		return fmt.Errorf("index %s: timestamp %d at offset %d, the batch has %d at %d: %w", s.times.path, e.Timestamp, e.Offset, b.MaxTimestamp(), b.LastOffset(), ErrCorrupt)
 	}
 	return nil
 }

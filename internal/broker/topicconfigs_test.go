@@ -27,7 +27,6 @@ type liveTopic struct {
 // set alters configs of the topic, KEY=VALUE each.
 func (x *liveTopic) set(configs ...string) { x.t.Helper(); x.alter(x.name, configs...) }
 
-// log is the replica's log.
 func (x *liveTopic) log() *log.Log { return x.b.replicas.LookupName(x.name, 0).Log() }
 
 // put produces a batch of one record with size bytes of text, of now plus age, and expects the error, nil for none.

@@ -41,7 +41,8 @@ func (m *Manager) with(q *meterRef, fn func(*meter)) {
 	}
 }
 
-// meter returns the meter of a key.
+// meter returns the meter of a key, a new one if there is none. When there are as many as there may be, the keys of a kind
+// that come now share one.
 func (m *Manager) meter(key meterKey) *meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -16,7 +16,6 @@ import (
 // patience bounds what a program does with one topic.
 const patience = 2 * time.Minute
 
-// franz is franz-go.
 type franz struct{}
 
 func (franz) produce(bootstrap string, t record.Task) error {

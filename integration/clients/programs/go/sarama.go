@@ -9,7 +9,6 @@ import (
 	"github.com/kbroker/kbroker/integration/clients/programs/go/record"
 )
 
-// saramaClient is sarama.
 type saramaClient struct{}
 
 func saramaConfig() *sarama.Config {
