@@ -240,10 +240,11 @@ func (g *consumerGroup) heartbeatClassic(now time.Time, req *kmsg.HeartbeatReque
 	return nil
 }
 
-// behind reports whether a member gets further by joining again. Kafka sends it back to join from the moment on in which
-// the group has a new epoch. Within the assignment interval a join brings it nowhere, and it would join in circles.
+// behind reports whether a member gets further by joining again. Before the group has a new target a join brings it nowhere,
+// and within the assignment interval it would join in circles. Members of the new protocol make the target; where there are
+// none, in a group that may not become classic, a join has to.
 func (g *consumerGroup) behind(m *consumerMember, now time.Time) bool {
-	return m.epoch < g.targetEpoch || m.epoch < g.epoch && g.mayRetarget(now)
+	return m.epoch < g.targetEpoch || g.classics == len(g.members) && m.epoch < g.epoch && g.mayRetarget(now)
 }
 
 // waits reports whether somebody else still has a partition that a member is to have.

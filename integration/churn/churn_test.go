@@ -115,6 +115,9 @@ func (c *churn) run(programs []library) {
 		c.history.complain("%s", wrong)
 	})
 	for i := range programs {
+		if programs[i].classicOnly && !slices.Contains(c.types, "classic") {
+			continue
+		}
 		for range programs[i].processes {
 			c.places = append(c.places, &place{library: &programs[i], seats: make([]seat, programs[i].each)})
 		}
@@ -160,6 +163,9 @@ func (c *churn) fill(over float64) {
 			if p.seats[i].member == "" {
 				c.joined++
 				s := seat{fmt.Sprintf("%s-%d", p.library.name, c.joined), c.protocol(c.rand, over)}
+				if p.library.classicOnly {
+					s.protocol = "classic"
+				}
 				p.seats[i] = s
 				c.speaking[s.protocol]++
 				p.process.members = append(p.process.members, s.member)

@@ -20,6 +20,7 @@ type library struct {
 	command         []string // BOOTSTRAP and GROUP are to follow
 	env             []string
 	processes, each int
+	classicOnly     bool // it does not speak KIP-848
 }
 
 // libraries builds the programs. What integration/clients/setup.sh installs must be there.
@@ -37,9 +38,11 @@ func libraries(t *testing.T) []library {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("%v; bash integration/clients/setup.sh installs it", err)
 	}
+	env := []string{"PYTHONDONTWRITEBYTECODE=1"}
 	return []library{
 		{name: "franz-go", command: []string{self}, env: []string{membersVariable + "=1"}, processes: 5, each: 2},
-		{name: "librdkafka", command: []string{python, filepath.Join("programs", "churn_members.py")}, env: []string{"PYTHONDONTWRITEBYTECODE=1"}, processes: 5, each: 2},
+		{name: "librdkafka", command: []string{python, filepath.Join("programs", "churn_members.py")}, env: env, processes: 5, each: 2},
+		{name: "kafka-python", command: []string{python, filepath.Join("programs", "churn_kafka_python.py")}, env: env, processes: 2, each: 2, classicOnly: true},
 		{name: "java", command: javaMembers(t), processes: 2, each: 5}, // a JVM for each would be mostly starting JVMs
 	}
 }

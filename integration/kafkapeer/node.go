@@ -33,7 +33,7 @@ type Config struct {
 
 // startLimit is how long a start may take. It takes about five seconds on an idle machine; a loaded CI machine with two
 // cores was seen to need thirty.
-const startLimit = 2 * time.Minute
+const startLimit = 5 * time.Minute
 
 // stopLimit is how long an orderly stop may take before the process is killed.
 const stopLimit = time.Minute

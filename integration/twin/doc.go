@@ -12,7 +12,7 @@
 //
 // # Scripts
 //
-// There is one file per API in testdata, named after it. A file names its API and holds cases; each case is played once
+// There is one file per API in testdata, named after it, and a few more about what several APIs do together. A file names its API and holds cases; each case is played once
 // for every version of the API that kbroker serves, or for those that the case names, on fresh connections:
 //
 //	api Produce
@@ -48,7 +48,8 @@
 //
 //	topic NAME [partitions=N] [config=value …]   create a topic, wait until it serves; $NAME is its name, $NAME.id its id
 //	name NAME                                    $NAME is a name that no other case uses
-//	group NAME                                   the same for a group id, once the broker coordinates that group
+//	group NAME [knows [$t …]]                    the same for a group id, once the broker coordinates that group and its
+//	                                             coordinator has heard of the topics
 //	producer NAME                                $NAME is a new producer id, $NAME.epoch its epoch
 //	append $t BYTES [=> …]                       a Produce of the batch to partition 0 of a topic with acks=all
 //	dump $t                                      a Fetch of all of partition 0
@@ -74,6 +75,9 @@
 //	batch(records=10, codec=gzip, …)             other arguments: codec, ts, maxts, pid, epoch, seq, base, leaderepoch, magic,
 //	                                             attributes, lastdelta, count, payload, deltas=[…]
 //	compress(gzip, bytes)                        for a payload whose records are not what they should be
+//	subscription($t $u, owned=[0 1])             the metadata of a classic consumer; owned are partitions of the first topic, and
+//	                                             other arguments version (1 if there is none), generation, rack
+//	assignment($t, [0 1])                        what the leader of classic consumers gives one of them
 //	legacy(1, k:v)                               a message of format 0 or 1
 //	flip(AT, bytes)                              the lowest bit of one byte is flipped; AT may count from the end: -1
 //	patch(AT, new, bytes)                        bytes are overwritten

@@ -21,7 +21,11 @@ func (p *parser) step() (step, error) {
 		return &uniqueName{name: name}, err
 	case p.take("group"):
 		name, err := p.name()
-		return &groupName{name: name}, err
+		g := &groupName{name: name}
+		if err == nil && p.take("knows") {
+			g.knows, err = p.value()
+		}
+		return g, err
 	case p.take("producer"):
 		name, err := p.name()
 		return &producer{name: name}, err

@@ -70,6 +70,7 @@ type transcript struct {
 	entries []*entry
 	vars    env
 	err     error
+	longest time.Duration // of the steps, without what the script itself waits
 }
 
 // player plays one case at one version to one broker.
@@ -117,7 +118,19 @@ func (s *stage) play(b Broker, sc *Script, c *Case, version int16) transcript {
 		}
 	}()
 	for _, st := range c.Steps {
-		if err := st.play(p); err != nil {
+		begin := time.Now()
+		err := st.play(p)
+		took := time.Since(begin)
+		switch st := st.(type) {
+		case *quiet:
+			took -= st.wait
+		case *request:
+			if st.until != nil {
+				took = 0
+			}
+		}
+		p.out.longest = max(p.out.longest, took)
+		if err != nil {
 			p.out.err = st.where().errorf("%w", err)
 			break
 		}

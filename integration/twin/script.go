@@ -140,7 +140,8 @@ type (
 	}
 	groupName struct {
 		at
-		name string
+		name  string
+		knows value // nil, or a list of topics
 	}
 	producer struct {
 		at

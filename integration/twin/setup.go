@@ -83,37 +83,6 @@ func (pr *producer) play(p *player) error {
 	return err
 }
 
-// play waits until the broker coordinates the group: the first request for any coordinator makes __consumer_offsets, whose
-// partitions are then loaded (rule 8.2.4).
-func (g *groupName) play(p *player) error {
-	c, err := p.conn(setupConn)
-	if err != nil {
-		return err
-	}
-	id := p.prefix + "-" + g.name
-	p.out.vars[g.name] = id
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.Version, find.CoordinatorKeys = p.highest[find.Key()], []string{id}
-	describe := kmsg.NewPtrDescribeGroupsRequest()
-	describe.Version, describe.Groups = min(5, p.highest[describe.Key()]), []string{id} // version 6 has an error for a group that is not there
-	var errs []string
-	for deadline := time.Now().Add(eventuallyLimit); time.Now().Before(deadline); time.Sleep(pollEvery) {
-		for _, req := range []kmsg.Request{find, describe} {
-			resp, err := c.Do(req)
-			if err != nil {
-				return err
-			}
-			if errs = errorCodes(resp); len(errs) > 0 {
-				break
-			}
-		}
-		if len(errs) == 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("group %s has no coordinator after %s: %v", id, eventuallyLimit, errs)
-}
-
 func newProducer(c *rawconn.Conn, version int16) (id int64, epoch int16, err error) {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.Version = version

@@ -336,6 +336,10 @@ func (e env) bytesOf(c call) ([]byte, error) {
 		return e.change(c)
 	case "compress":
 		return e.compress(c)
+	case "subscription":
+		return e.subscription(c)
+	case "assignment":
+		return e.assignment(c)
 	}
 	if len(c.args) != 1 {
 		return nil, fmt.Errorf("%s takes one argument", c.name)
