@@ -15,9 +15,9 @@ import (
 
 const (
 	// answerLimit is how long anything that should happen at once may take on a busy machine.
-	answerLimit = 15 * time.Second
+	answerLimit = 45 * time.Second
 	// longWait is a max_wait that no answer may use up: it is well beyond answerLimit.
-	longWait = 60 * time.Second
+	longWait = 3 * time.Minute
 	// quietFor is how long a connection is watched to see that nothing comes. Longer finds more, and costs more.
 	quietFor = 300 * time.Millisecond
 	// pollEvery is the pause between two looks at something that changes by itself.

@@ -197,7 +197,7 @@ func regexSubscription(c *check) {
 	stranger := c.create(newTopic("x" + prefix))
 	foo2 := c.create(newTopic(prefix + "2"))
 	// Kafka looks again ten seconds after it last looked.
-	c.within(4*answerLimit, "the topic that was made later", func() bool { m.beat(); return m.owned[partitionOf(foo2.id, 0)] })
+	c.within(2*answerLimit, "the topic that was made later", func() bool { m.beat(); return m.owned[partitionOf(foo2.id, 0)] })
 	equal(c, "partitions", len(m.owned), 2)
 	equal(c, "it has a topic that only contains what the expression matches", m.owned[partitionOf(stranger.id, 0)], false)
 	wrong := g.consumer("wrong")

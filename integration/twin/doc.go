@@ -38,7 +38,7 @@
 //	=> closed                    the connection is closed without an answer
 //	=> none                      nothing comes back (acks=0); the next request on the connection shows it
 //	differs => … "reason"        after the above: kbroker answers this instead, on purpose
-//	eventually => …              send it again until the answer is as expected, for at most 10 seconds
+//	eventually => …              send it again until the answer is as expected, for at most 30 seconds
 //	eventually PATH == VALUE     … until the field has this value
 //
 // Options come before the body: client="x" or client=null, corr=N, tag=BYTES (the header's tag buffer), body=BYTES (in

@@ -14,9 +14,9 @@ import (
 
 const (
 	// answerLimit is how long an answer may take. No script asks a broker to wait nearly as long.
-	answerLimit = 15 * time.Second
+	answerLimit = 45 * time.Second
 	// eventuallyLimit is how long "eventually" tries, and pollEvery the pause between two tries.
-	eventuallyLimit = 10 * time.Second
+	eventuallyLimit = 30 * time.Second
 	pollEvery       = 20 * time.Millisecond
 )
 
