@@ -37,7 +37,11 @@ func configShowCommand() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			store, err := loadConfig(flags.sources(args))
+			from, err := flags.sources(args)
+			if err != nil {
+				return err
+			}
+			store, err := loadConfig(from)
 			if err != nil {
 				return err
 			}

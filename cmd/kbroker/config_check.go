@@ -126,6 +126,9 @@ func unusableSettings(err error) map[string]string {
 
 // print writes the reasons of each part in a column of their own.
 func (v *verdict) print(w io.Writer) error {
+	if len(v.Works)+len(v.Unusable)+len(v.Refused)+len(v.WithoutEffect)+len(v.Unknown) == 0 {
+		fmt.Fprintln(w, "nothing is set")
+	}
 	for _, part := range []struct {
 		title string
 		all   []judged

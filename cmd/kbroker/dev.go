@@ -28,12 +28,16 @@ func devCommand() *cobra.Command {
 It is as durable as Kafka by default: what was acknowledged is in the page cache. kbroker start keeps it on the disk.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			from, err := flags.sources(nil)
+			if err != nil {
+				return err
+			}
 			dir, err := os.MkdirTemp("", "kbroker-dev-")
 			if err != nil {
 				return &exitError{exitIO, err}
 			}
 			defer os.RemoveAll(dir)
-			n := node{from: flags.sources(nil), level: slog.LevelWarn, listen: listenNear}
+			n := node{from: from, level: slog.LevelWarn, listen: listenNear}
 			n.from.Options = append(n.from.Options, "log.dirs="+filepath.ToSlash(dir)) // stronger than the environment
 			n.from.Defaults["kbroker.durability"] = "replicated"
 			n.from.Defaults["kbroker.http.listeners"] = devHTTP

@@ -45,8 +45,12 @@ and the other small files. Nothing is changed, and a broker may be running.`,
 
 // dumpFile prints one file. The files of the metadata log have names that log.Dump knows, and would look damaged to it.
 func dumpFile(w io.Writer, name string, options log.DumpOptions) error {
-	if _, err := os.Stat(name); err != nil {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
 		return fmt.Errorf("dump: %w", err)
+	case info.IsDir():
+		return &exitError{exitUsage, fmt.Errorf("dump %s: a directory; name files in it, such as %s", name, filepath.Join(name, "*.log"))}
 	}
 	full, err := filepath.Abs(name) // a bare name may be one of a file in that directory
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -113,7 +114,7 @@ func (f *produceFlags) complete(r *kgo.Record) error {
 	return nil
 }
 
-// maxTries is how often a batch is sent before it counts as failed; with the pauses between them it takes half a minute.
+// maxTries is how often a batch is sent before it counts as failed; with the pauses between them it takes most of a minute.
 // The client's own time-out is of no use: it counts from a record's timestamp, which may be years ago.
 const maxTries = 20
 
@@ -145,14 +146,18 @@ func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
 type production struct {
 	client *kgo.Client
 	json   bool
+	stop   context.CancelFunc // ends run; set by it
 
 	mu  sync.Mutex // guards what follows: records are acknowledged on the client's goroutines
 	out *bufio.Writer
 	err error
 }
 
-// run writes what next returns until io.EOF, and waits until everything is acknowledged.
+// run writes what next returns until io.EOF, and waits until everything is acknowledged. The first record that fails ends
+// it: those behind it would fail as well, after as many tries each.
 func (p *production) run(ctx context.Context, next func() (*kgo.Record, error)) error {
+	ctx, p.stop = context.WithCancel(ctx)
+	defer p.stop()
 	var read error
 	for p.failure() == nil && ctx.Err() == nil {
 		r, err := next()
@@ -168,8 +173,8 @@ func (p *production) run(ctx context.Context, next func() (*kgo.Record, error)) 
 	flushed := p.client.Flush(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err != nil {
-		return errors.Join(p.err, read)
+	if p.err != nil { // and flushed is what ended the wait
+		return errors.Join(p.err, read, p.out.Flush())
 	}
 	return errors.Join(read, flushed, ctx.Err(), p.out.Flush())
 }
@@ -185,7 +190,11 @@ func (p *production) acknowledged(r *kgo.Record, err error) {
 	defer p.mu.Unlock()
 	if err != nil {
 		if p.err == nil {
+			if errors.Is(err, kerr.KafkaStorageError) {
+				err = fmt.Errorf("the broker's data directory is full or has failed, see its log: %w", err)
+			}
 			p.err = fmt.Errorf("writing to topic %s: %w", r.Topic, err)
+			p.stop()
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -42,18 +43,21 @@ func (f *settingFlags) addData(cmd *cobra.Command) {
 }
 
 // sources are the settings of all places; args holds the file's name, if any.
-func (f *settingFlags) sources(args []string) config.Sources {
+func (f *settingFlags) sources(args []string) (config.Sources, error) {
 	from := config.Sources{Defaults: maps.Clone(nodeDefaults), Environ: os.Environ(), Options: f.options}
 	if len(args) == 1 {
 		from.File = args[0]
 	}
 	if f.listen != "" {
+		if _, _, err := net.SplitHostPort(f.listen); err != nil {
+			return from, &exitError{exitUsage, fmt.Errorf("--listen %s: write it as HOST:PORT, such as 127.0.0.1:9092", f.listen)}
+		}
 		from.Options = append(from.Options, "listeners=PLAINTEXT://"+f.listen)
 	}
 	if f.data != "" {
 		from.Options = append(from.Options, "log.dirs="+f.data)
 	}
-	return from
+	return from, nil
 }
 
 // startCommand is `kbroker start`.
@@ -71,7 +75,11 @@ See docs/configuration.md, or kbroker config show.`,
   kbroker start --listen 0.0.0.0:9092 -o num.partitions=3`,
 		Args: arguments(0, 1, "one file at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n := node{from: flags.sources(args), level: slog.LevelInfo, listen: net.Listen}
+			from, err := flags.sources(args)
+			if err != nil {
+				return err
+			}
+			n := node{from: from, level: slog.LevelInfo, listen: net.Listen}
 			return n.run(cmd.Context(), func(*broker.Broker) {})
 		},
 	}

@@ -84,6 +84,7 @@ func TestStartRefuses(t *testing.T) {
 		{"a directory in use", "--listen " + other + " --data data", "kbroker: .*data.*[0-9]+.*\nexit 75\n"},
 		{"a directory that is a file", "--listen " + other + " --data plain", "kbroker: .*plain.*\nexit 74\n"},
 		{"a bad value", "-o num.partitions=x", "kbroker: -o: num.partitions: \"x\" is not a whole number; allowed: at least 1\nexit 78\n"},
+		{"a port without an address", "--listen 9092", "kbroker: --listen 9092: write it as HOST:PORT, such as 127.0.0.1:9092\nexit 2\n"},
 		{"a refused setting", "-o authorizer.class.name=a.B", "kbroker: -o: authorizer.class.name=a.B: .*leave it out.*\nexit 78\n"},
 		{"a file that is not there", "none.properties", "kbroker: reading the settings: open none.properties: no such file or directory\nexit 78\n"},
 		{"an address that is not this machine's", "--listen 192.0.2.1:9092 --data other", "kbroker: .*192.0.2.1:9092.*change listeners.*\nexit 78\n"},
