@@ -199,9 +199,9 @@ func (g *group) sync(from *groupMember, d *decoder) {
 	m.correlation, m.waits = from.correlation, true
 	if id == g.leader {
 		for range d.uvarint() - 1 {
-			other, assignment := string(d.compact()), d.compact()
+			other, assignment := d.compact(), d.compact()
 			d.uvarint()
-			if o := g.members[other]; o != nil {
+			if o := g.members[string(other)]; o != nil {
 				o.assignment = append(o.assignment[:0], assignment...)
 			}
 		}
@@ -247,9 +247,9 @@ func (g *group) check(m *groupMember, generation int32) int16 {
 }
 
 func (g *group) heartbeat(from *groupMember, d *decoder) {
-	generation, id := d.i32(), string(d.compact())
+	generation, id := d.i32(), d.compact()
 	g.mu.Lock()
-	code := g.check(g.members[id], generation)
+	code := g.check(g.members[string(id)], generation)
 	g.mu.Unlock()
 	e := flexible(from.correlation)
 	e.i32(0)
