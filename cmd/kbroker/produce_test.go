@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +22,7 @@ func TestProduceStopsAtTheFirstFailure(t *testing.T) {
 		t.Fatal(out)
 	}
 	var out bytes.Buffer
-	p := &production{client: n.client(t, kgo.UnknownTopicRetries(-1)), json: true, out: bufio.NewWriter(&out)}
+	p := &production{client: n.client(t, kgo.UnknownTopicRetries(-1), kgo.RecordRetries(math.MaxInt32)), json: true, out: bufio.NewWriter(&out)}
 	records := []*kgo.Record{
 		{Topic: "there", Value: []byte("v")},
 		{Topic: "missing", Value: []byte("v")}, // is tried for ever
