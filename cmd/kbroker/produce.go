@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -114,9 +115,13 @@ func (f *produceFlags) complete(r *kgo.Record) error {
 	return nil
 }
 
-// maxTries is how often a batch is sent before it counts as failed; with the pauses between them it takes most of a minute.
-// The client's own time-out is of no use: it counts from a record's timestamp, which may be years ago.
-const maxTries = 20
+// maxTries is how often a batch is sent before it counts as failed, which with tryPause between them takes half a minute.
+// The client's own time-out is of no use: it counts from a record's timestamp, which may be years ago. Its own pauses
+// of up to five seconds would make it nearly two minutes without a word.
+const (
+	maxTries = 30
+	tryPause = time.Second
+)
 
 func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
 	codecs := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
@@ -126,7 +131,8 @@ func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
 		return nil, &exitError{exitUsage, fmt.Errorf("-z %s: write none, gzip, snappy, lz4 or zstd", f.codec)}
 	}
 	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(),
-		kgo.RecordRetries(maxTries)}
+		kgo.RecordRetries(maxTries), kgo.MetadataMinAge(tryPause),
+		kgo.RetryBackoffFn(func(fails int) time.Duration { return min(time.Duration(fails)*tryPause/4, tryPause) })}
 	switch f.acks {
 	case "all":
 	case "1":
