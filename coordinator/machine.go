@@ -1,16 +1,16 @@
-// Package coordinator runs state machines that live on the partitions of an internal topic: consumer groups on
-// __consumer_offsets, later transactions on __transaction_state.
+// Package coordinator runs state machines that live on the partitions of an internal topic, such as that of consumer
+// groups on __consumer_offsets.
 //
 // A Machine is pure: it decides, and says in Effects what is to be written and who is to be answered. The runtime does
 // the rest. For every decision it guarantees, in this order: the records are appended to the machine's partition as one
-// atomic batch, unless the machine lets them be parted, under the leader epoch that the machine was loaded in; they are then replayed to the machine; and a reply
-// is released when the partition is committed up to where it ended when the reply was decided. So nobody learns of a
-// state that a failure could take back, and what a machine holds is always what a replay of its log would give, plus
-// soft state (timers, parked requests) that a new leader builds afresh (rule 8.1.2 and rule 1 of the design).
+// atomic batch, unless the machine lets them be parted, under the leader epoch that the machine was loaded in; they are
+// then replayed to the machine; and a reply is released when the partition is committed up to where it ended when the
+// reply was decided. So nobody learns of a state that a failure could take back, and what a machine holds is always what
+// a replay of its log would give, plus soft state (timers, parked requests) that a new leader builds afresh (rule 8.1.2).
 //
 // When an append fails, or leadership is lost, the machine is dropped: what it parked is answered with the error, and a
 // new machine is loaded from the log. There is no rolling back, hence a machine may change its soft state while it
-// decides.
+// decides; only records that are too large for a batch it may have refused and take back itself (Effects.Refused).
 package coordinator
 
 import (

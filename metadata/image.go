@@ -1,5 +1,6 @@
-// Package metadata is what the cluster is: brokers, topics, partitions, configs, producer-id blocks and features, as an
-// immutable Image that is replaced whole behind an atomic pointer, and the versioned records that change it.
+// Package metadata is what the cluster is: brokers, topics, partitions, configs, client quotas, SCRAM credentials,
+// producer-id blocks and features, as an immutable Image that is replaced whole behind an atomic pointer, and the
+// versioned records that change it.
 //
 // It never does I/O and never decides anything: controller decides, everybody reads. FORMAT.md describes the bytes.
 package metadata
