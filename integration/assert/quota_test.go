@@ -45,7 +45,8 @@ func overQuota(c *check) {
 		n := c.dial()
 		produce := produceRequest(to{t, 0, batch.New(time.Now().UnixMilli(), batch.Record{Value: value}).Encode()})
 		next := newest(c, kmsg.NewPtrMetadataRequest())
-		begin, hold := time.Now(), time.Duration(0)
+		var begin time.Time
+		var hold time.Duration
 		// Kafka knows a quota somewhat later than it says so.
 		c.within(answerLimit, fmt.Sprintf("%s is over its quota", client), func() bool {
 			begin = time.Now()
