@@ -9,6 +9,7 @@ import (
 
 	"github.com/kbroker/kbroker/integration/kafkapeer"
 	"github.com/kbroker/kbroker/integration/kbrokerproc"
+	"github.com/kbroker/kbroker/integration/process"
 )
 
 var against = flag.String("against", "kbroker", "kbroker, or kafka for a real Kafka, to tell whose fault it is")
@@ -31,17 +32,21 @@ type killer struct {
 	err   error // valid once ended
 }
 
-// startKilled starts a kbroker that is killed with SIGKILL as often as asked, until end is called.
+// startKilled starts a kbroker that is killed with SIGKILL as often as asked, until end is called. Its clients reach it
+// through a front.
 func startKilled(t *testing.T, every time.Duration) (bootstrap string, k *killer) {
 	t.Helper()
-	node := kbrokerproc.StartForTest(t, kbrokerproc.Config{})
+	port := process.FreePort(1)
+	bootstrap = process.Loopback(port)
+	node := kbrokerproc.StartForTest(t, kbrokerproc.Config{Properties: []string{"advertised.listeners=PLAINTEXT://" + bootstrap}})
+	startFront(t, port, node.Bootstrap())
 	binary, err := kbrokerproc.Build(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	k = &killer{every: every, stop: make(chan struct{})}
 	k.ended.Go(func() { k.run(t, binary, node) })
-	return node.Bootstrap(), k
+	return bootstrap, k
 }
 
 // run ends when stop is closed.
