@@ -126,34 +126,31 @@ const tick = 10 * time.Millisecond
 
 // settle lets the members go on until they agree: nothing is in flight, all are in one epoch later than the given one,
 // and own what they should. Until then those who are behind heartbeat, as soon as nobody waits for an answer: no timer
-// is measured. Joins of the classic protocol are answered only when those have joined who already were members, so they
-// heartbeat with every tick, too; after a generation that not all belong to (a group that forms) everyone may be behind.
+// is measured. A join of the classic protocol is answered only when those have joined who were members before, so those
+// heartbeat with every tick, too; and while the group forms, whoever has an assignment may be behind.
 func (g *group) settle(after int32, forms bool) {
 	var newest int32
+	classic := g.partitions == 0
 	behind := func(s standing) bool {
-		return s.epoch < newest || s.epoch <= after || g.partitions > 0 && s.partitions == 0
+		return s.epoch < newest || s.epoch <= after || classic && forms || !classic && s.partitions == 0
 	}
 	next := time.Now().Add(tick)
 	for start := time.Now(); ; g.work(max(time.Millisecond, time.Until(next))) {
-		if g.inFlight == 0 {
-			if g.agree(after) {
-				return
-			}
-			next = time.Now()
+		if time.Since(start) > patience {
+			fail(fmt.Errorf("the members did not agree within %v", patience))
 		}
-		if time.Now().Before(next) {
+		if g.inFlight == 0 && g.agree(after) {
+			return
+		}
+		if g.inFlight > 0 && (!classic || time.Now().Before(next)) {
 			continue
 		}
+		next = time.Now().Add(tick)
 		for _, s := range g.seats {
 			newest = max(newest, s.standing().epoch)
 		}
-		g.beat(func(s standing) bool { return forms || behind(s) })
-		if g.inFlight == 0 {
+		if g.beat(behind); g.inFlight == 0 {
 			g.beat(func(standing) bool { return true })
-		}
-		next = time.Now().Add(tick)
-		if time.Since(start) > patience {
-			fail(fmt.Errorf("the members did not agree within %v", patience))
 		}
 	}
 }

@@ -32,11 +32,12 @@ type group struct {
 	ids        int // given out
 }
 
-// groupMember is one member; its answer waits when waits is set.
+// groupMember is one member.
 type groupMember struct {
 	c           *conn
 	correlation int32
-	waits       bool
+	joins       bool // its join is not answered yet
+	syncs       bool // its sync is not answered yet
 	metadata    []byte
 	assignment  []byte
 	epoch       int32
@@ -135,10 +136,21 @@ func (g *group) join(from *groupMember, d *decoder) {
 		m = &groupMember{}
 		g.members[id] = m
 	}
-	m.c, m.correlation, m.metadata, m.waits = from.c, from.correlation, metadata, true
-	g.preparing = true
+	g.prepare()
+	m.c, m.correlation, m.metadata, m.joins = from.c, from.correlation, metadata, true
 	g.joined++
 	g.complete()
+}
+
+// prepare has the members join anew. The lock is held.
+func (g *group) prepare() {
+	if g.preparing {
+		return
+	}
+	g.preparing = true
+	for _, m := range g.members {
+		m.answerSync(errRebalanceInProgress)
+	}
 }
 
 // complete begins a generation if all members have joined. The lock is held.
@@ -154,7 +166,7 @@ func (g *group) complete() {
 		}
 	}
 	for id, m := range g.members {
-		m.waits, m.epoch = false, g.epoch
+		m.joins, m.epoch = false, g.epoch
 		var told map[string]*groupMember
 		if id == g.leader {
 			told = g.members
@@ -196,7 +208,7 @@ func (g *group) sync(from *groupMember, d *decoder) {
 		from.send(syncAnswer(from, code, nil))
 		return
 	}
-	m.correlation, m.waits = from.correlation, true
+	m.correlation, m.syncs = from.correlation, true
 	if id == g.leader {
 		for range d.uvarint() - 1 {
 			other, assignment := d.compact(), d.compact()
@@ -207,19 +219,20 @@ func (g *group) sync(from *groupMember, d *decoder) {
 		}
 		g.assigned = true
 		for _, o := range g.members {
-			o.answerSync()
+			o.answerSync(errNone)
 		}
 		return
 	}
 	if g.assigned {
-		m.answerSync()
+		m.answerSync(errNone)
 	}
 }
 
-func (m *groupMember) answerSync() {
-	if m.waits {
-		m.waits = false
-		m.send(syncAnswer(m, errNone, m.assignment))
+// answerSync answers a sync that waits.
+func (m *groupMember) answerSync(code int16) {
+	if m.syncs {
+		m.syncs = false
+		m.send(syncAnswer(m, code, m.assignment))
 	}
 }
 
@@ -262,11 +275,11 @@ func (g *group) leave(from *groupMember, d *decoder) {
 	id := string(d.compact())
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if m := g.members[id]; m != nil && m.waits && g.preparing {
+	if m := g.members[id]; m != nil && m.joins {
 		g.joined--
 	}
 	delete(g.members, id)
-	g.preparing = len(g.members) > 0
+	g.prepare()
 	e := flexible(from.correlation)
 	e.i32(0)
 	e.i16(errNone)

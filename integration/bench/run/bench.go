@@ -158,9 +158,6 @@ func (b *bench) warmKafka(ctx context.Context, servers []*server, rows []row) er
 		}
 		for start := time.Now(); time.Since(start) < b.kafkaWarmup; {
 			for _, r := range rows {
-				if r.groups {
-					continue // its first round is warm-up enough
-				}
 				if err := b.measure(ctx, r, s, servers, 0); err != nil {
 					return fmt.Errorf("warm up Kafka with %s: %w", r.name, err)
 				}

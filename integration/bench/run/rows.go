@@ -21,7 +21,8 @@ type row struct {
 	durability  durability
 	partitions  int
 	starts      bool     // measured by the command startup, not by kblast
-	groups      bool     // measured by the command kgroup, which the limit server does not understand
+	groups      bool     // measured by the command kgroup
+	noLimit     bool     // the limit server does not know how
 	fresh       bool     // measured once, on brokers of its own
 	prepare     []string // kblast's flags to fill the topic; nil if it stays empty
 	measure     []string // the measuring command's flags
@@ -30,7 +31,7 @@ type row struct {
 }
 
 // by reports whether a contender takes part in the row.
-func (r row) by(c contender) bool { return c != limit || !r.groups }
+func (r row) by(c contender) bool { return c != limit || !r.noLimit }
 
 // metric is one figure of a row.
 type metric struct {
@@ -53,6 +54,9 @@ type size float64
 func (s size) seconds(n float64) string {
 	return time.Duration(float64(s) * n * float64(time.Second)).Round(time.Millisecond).String()
 }
+
+// times scales a number of repetitions, of which a quick run has as many as a full one: they are what a median is made of.
+func (s size) times(n int) string { return fmt.Sprint(min(n, max(1, int(2.5*float64(s)*float64(n))))) }
 
 func (s size) megabytes(n int) int { return int(float64(s) * float64(n)) }
 
@@ -167,6 +171,9 @@ func startRow(s size) row {
 func groupRows(s size) []row {
 	twice, half := floor{kafkaRatio: 2}, floor{kafkaRatio: 0.5}
 	const members = "1000" // also in a quick run: what a group costs is not in proportion to its size
+	flags := func(mode string) []string {
+		return []string{"-mode", mode, "-members", members, "-cycles", s.times(20), "-warm-cycles", s.times(10)}
+	}
 	phases := func(protocol string, names ...string) (all []metric) {
 		for _, name := range names {
 			key := protocol + "_" + name
@@ -178,12 +185,12 @@ func groupRows(s size) []row {
 	}
 	return []row{
 		{name: "groupclassic", title: "classic group of " + members + " members", durability: pageCache, groups: true,
-			measure: []string{"-mode", "classic", "-members", members}, metrics: phases("classic", "form", "leave", "join")},
+			measure: flags("classic"), metrics: phases("classic", "form", "leave", "join")},
 		{name: "groupconsumer", title: "KIP-848 group of " + members + " members", durability: pageCache, groups: true,
-			measure: []string{"-mode", "consumer", "-members", members}, metrics: phases("consumer", "form", "leave", "join")},
+			measure: flags("consumer"), metrics: phases("consumer", "form", "leave", "join")},
 		commitRow(s, "commits", pageCache, twice),
 		commitRow(s, "syncedcommits", synced, twice),
-		{name: "partitions", title: "10,000 idle partitions", durability: pageCache, groups: true, fresh: true,
+		{name: "partitions", title: "10,000 idle partitions", durability: pageCache, groups: true, noLimit: true, fresh: true,
 			measure: []string{"-mode", "partitions", "-count", "10000", "-idle", s.seconds(10)},
 			metrics: []metric{
 				{key: "partitions.create_ms", title: "creation, ms", lowerIsBetter: true, floor: half},
@@ -195,7 +202,7 @@ func groupRows(s size) []row {
 
 func commitRow(s size, name string, d durability, rate floor) row {
 	return row{
-		name: name, title: "offset commits of 10 partitions, depth 4, 16 connections", durability: d, groups: true,
+		name: name, title: "offset commits of 10 partitions, depth 4, 16 connections", durability: d, groups: true, noLimit: true,
 		measure: []string{"-mode", "commit", "-conns", "16", "-depth", "4", "-parts", "10", "-warm", s.seconds(1), "-d", s.seconds(4)},
 		metrics: []metric{
 			{key: "commit.req/s", title: "requests/s", floor: rate},
