@@ -144,18 +144,18 @@ func (q *queue) endWriter(next Reply) bool {
 	if next == nil && q.head < len(q.items) {
 		return false
 	}
-	q.endedLocked()
-	switch {
-	case next == nil:
+	if next == nil {
 		q.restLocked()
 		q.signal()
-	case !q.over: // else join sees to what is left
+	}
+	q.endedLocked()
+	if next != nil && !q.over { // else join sees to what is left
 		q.expectLocked(next)
 	}
 	return true
 }
 
-// endedLocked says that no writer is at work any more.
+// endedLocked says that no writer is at work any more. It is a writer's last act: join goes on at once, without mu.
 func (q *queue) endedLocked() {
 	q.writer = false
 	if q.ended != nil {
@@ -223,8 +223,8 @@ func (q *queue) pop() (pending, bool) {
 			return p, true
 		}
 		if len(q.out.B) == 0 {
-			q.endedLocked()
 			q.restLocked()
+			q.endedLocked()
 			q.mu.Unlock()
 			q.signal()
 			return pending{}, false
