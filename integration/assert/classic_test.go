@@ -1,6 +1,7 @@
 package assert
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -53,6 +54,20 @@ func (g *groupOf) await() {
 		return ask[*kmsg.FindCoordinatorResponse](n, find).Coordinators[0].ErrorCode == 0
 	})
 	n.eventually("the coordinator has loaded the group", func() bool { return g.describe(n).ErrorCode == 0 })
+	// Kafka's may answer before it can write to its partition, which a group beside this one shows.
+	beside := g.beside()
+	n.eventually("the coordinator writes", func() bool {
+		return beside.commitOne(n, topic{name: "__consumer_offsets"}, oneCommit{version: 8, generation: -1}) == 0
+	})
+}
+
+// beside is a group of no assertion that has the same coordinator, by the same partition of __consumer_offsets.
+func (g *groupOf) beside() *groupOf {
+	other := &groupOf{g.c, "beside-" + g.id}
+	for i := 0; coordinatorOf(other.id) != coordinatorOf(g.id); i++ {
+		other.id = fmt.Sprint("beside-", g.id, "-", i)
+	}
+	return other
 }
 
 // describe asks in version 5, in which a missing group is no error.

@@ -90,11 +90,8 @@ func (m *consumer) confirm(topics ...topic) {
 // of the same partition of __consumer_offsets, so that it is the same coordinator.
 func (g *groupOf) knows(t topic) {
 	g.c.Helper()
-	probe := g.c.group()
-	for i := 0; coordinatorOf(probe.id) != coordinatorOf(g.id); i++ {
-		probe.id = fmt.Sprint(g.id, "-", i)
-	}
-	probe.await()
+	probe := g.beside()
+	probe.id = probe.beside().id // the first one has offsets, and is no group of consumers
 	m := probe.consumer("probe", t)
 	m.eventually("the coordinator knows the topic", func() bool { m.beat(); return m.owned[partitionOf(t.id, 0)] })
 	m.req.MemberEpoch = -1

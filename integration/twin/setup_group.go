@@ -40,10 +40,40 @@ func (p *player) waitCoordinated(c *session, id string) error {
 			}
 		}
 		if len(errs) == 0 {
-			return nil
+			return p.waitWritable(c, id)
 		}
 	}
 	return fmt.Errorf("group %s has no coordinator after %s: %v", id, eventuallyLimit, errs)
+}
+
+// waitWritable waits until the coordinator of a group can write to its partition: Kafka's may answer before that. A group of
+// the same coordinator, whose name belongs to no case, commits an offset for that.
+func (p *player) waitWritable(c *session, group string) error {
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Version, commit.Group, commit.Generation = 8, beside("writes", group), -1
+	row := kmsg.NewOffsetCommitRequestTopic()
+	row.Topic, row.Partitions = "__consumer_offsets", []kmsg.OffsetCommitRequestTopicPartition{kmsg.NewOffsetCommitRequestTopicPartition()}
+	commit.Topics = append(commit.Topics, row)
+	var errs []string
+	for deadline := time.Now().Add(eventuallyLimit); time.Now().Before(deadline); time.Sleep(pollEvery) {
+		resp, err := c.Do(commit)
+		if err != nil {
+			return err
+		}
+		if errs = errorCodes(resp); len(errs) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("the coordinator of group %s does not write after %s: %v", group, eventuallyLimit, errs)
+}
+
+// beside is the name of a group that has the same coordinator as another, since it has the same partition.
+func beside(purpose, group string) string {
+	id := purpose + "-" + group
+	for i := 0; coordinatorOf(id) != coordinatorOf(group); i++ {
+		id = fmt.Sprint(purpose, "-", group, "-", i)
+	}
+	return id
 }
 
 // coordinators is how many partitions __consumer_offsets has.
@@ -73,13 +103,7 @@ func (p *player) waitKnown(c *session, group string, topics value) error {
 		}
 		names = append(names, string(name))
 	}
-	id := "probe-" + group
-	for i := 0; coordinatorOf(id) != coordinatorOf(group); i++ {
-		id = fmt.Sprint("probe-", group, "-", i)
-	}
-	if err := p.waitCoordinated(c, id); err != nil {
-		return err
-	}
+	id := beside("probe", group)
 	beat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	beat.Version, beat.Group, beat.MemberID = p.highest[beat.Key()], id, "probe"
 	beat.RebalanceTimeoutMillis, beat.SubscribedTopicNames, beat.Topics = 60_000, names, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
