@@ -20,6 +20,12 @@ import (
 
 var cleanWrites = flag.Int("clean.writes", 30_000, "records that TestCleanerAgainstMap writes; 1000000 for the full run")
 
+// moreWrites is how many records TestCleanerAgainstMap may write beyond those, until it has seen enough.
+const moreWrites = 600_000
+
+// stepWrites is more than a step writes.
+const stepWrites = 40 * 50
+
 // cleanedBound is what the log of TestCleanerAgainstMap may take: what is live is a twentieth of it, and the writer waits
 // while it is more than half full.
 const cleanedBound = 1 << 20
@@ -31,7 +37,7 @@ func TestCleanerAgainstMap(t *testing.T) {
 	h := newHistory(t, 20261124)
 	h.start()
 	// When a power cut meets a swap is the scheduler's business: it goes on until some did.
-	for most := 20 * *cleanWrites; h.written < *cleanWrites || h.written < most && !h.tells(); {
+	for h.written < *cleanWrites || h.written < *cleanWrites+moreWrites && !h.tells() {
 		h.step()
 	}
 	h.stop()
@@ -98,7 +104,7 @@ type journalEntry struct {
 
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 1)), codecs: record.NewCodecs(), cfg: compactConfig(), disk: simfs.New(),
-		view: map[string]int{}, newest: map[string]int64{}, pending: map[int64][]change{}, seq: map[int64]int32{}, aborted: make([]atomic.Bool, *cleanWrites+200)}
+		view: map[string]int{}, newest: map[string]int64{}, pending: map[int64][]change{}, seq: map[int64]int32{}, aborted: make([]atomic.Bool, *cleanWrites+moreWrites+stepWrites)}
 	h.disk.SetCapacity(64 << 20)
 	h.cfg.SegmentBytes, h.cfg.IndexIntervalBytes, h.cfg.SegmentIndexBytes = 128<<10, 1024, 4096
 	h.cfg.MinCleanableDirtyRatio, h.cfg.DeleteRetentionMs = 0.3, 20
@@ -322,14 +328,9 @@ func (h *history) put() {
 		if h.value++; h.r.IntN(5) > 0 {
 			c.value, rec.Value = h.value, strconv.AppendInt(nil, int64(h.value), 10)
 		}
-		if h.written++; h.value == len(h.aborted)-1 {
-			h.written = *cleanWrites
-		}
+		h.written++
 		e.changes = append(e.changes, c)
 		b.Append(rec)
-		if h.written >= *cleanWrites {
-			break
-		}
 	}
 	if o.Producer != nil {
 		h.seq[e.pid] = record.AddSequence(h.seq[e.pid], int32(b.Len()))
