@@ -192,8 +192,9 @@ func TestCallsShareSyncs(t *testing.T) {
 		synctest.Wait() // one batch is being written, and all other calls wait
 		close(release)
 		wg.Wait()
-		if n := counted.Suffix(".wal").Syncs; n != 2 {
-			t.Errorf("100 calls made %d syncs, want 2", n)
+		// One, when all calls came before the first batch was taken.
+		if n := counted.Suffix(".wal").Syncs; n != 1 && n != 2 {
+			t.Errorf("100 calls made %d syncs, want 1 or 2", n)
 		}
 		c.Close()
 	})
