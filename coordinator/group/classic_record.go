@@ -18,6 +18,8 @@ const (
 	newestGroupMetadata = 4
 	// emptyRecordSize is the size of the value without members and names, in bytes, and some.
 	emptyRecordSize = 64
+	// emptyRowSize is the size of a member's part of the value without its texts, in bytes.
+	emptyRowSize = 24
 )
 
 func groupMetadataKey(id string) []byte {
@@ -63,6 +65,7 @@ func (g *classicGroup) encode() []byte {
 	if g.leader != "" && g.status == classicStable {
 		v.Leader = &g.leader
 	}
+	v.Members = make([]kmsg.GroupMetadataValueMember, 0, g.len())
 	size := emptyRecordSize + len(g.typ)
 	for m := range g.all {
 		if m.fresh {
@@ -74,7 +77,10 @@ func (g *classicGroup) encode() []byte {
 		row.SessionTimeoutMillis = int32(m.sessionTimeout.Milliseconds())
 		row.Subscription, row.Assignment = m.metadata(*g.protocol), m.assignment
 		v.Members = append(v.Members, row)
-		size += m.size()
+		size += emptyRowSize + len(m.id) + len(m.clientID) + len(m.clientHost) + len(row.Subscription) + len(m.assignment)
+		if m.instanceID != nil {
+			size += len(*m.instanceID)
+		}
 	}
 	if len(v.Members) == 0 {
 		v.Protocol = nil
