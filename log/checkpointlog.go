@@ -106,8 +106,8 @@ func (l *Log) timeCapacity() int64 {
 	return int64(l.cfg.Load().SegmentIndexBytes)/timeEntryBytes - 1
 }
 
-// finishCheckpoint makes durable what recovery from c.at needs, and moves the recovery point. It reports false when the log
-// is not durable up to there. The token is held, no lock is.
+// finishCheckpoint makes durable what recovery from c.at needs, and moves the recovery point, in memory: the marks are
+// written later. It reports false when the log is not durable up to there. The token is held, no lock is.
 func (l *Log) finishCheckpoint(c *capture) (bool, error) {
 	l.mu.Lock()
 	durable, from, old := l.durable.Offset, l.checkpoint.recovery, l.snapshotAt
@@ -155,7 +155,11 @@ func (l *Log) finishCheckpoint(c *capture) (bool, error) {
 	l.checkpoint.since = time.Time{}
 	l.checkpoint.snapshots = slices.Delete(l.checkpoint.snapshots, 0, len(c.snapshots)-1)
 	l.mu.Unlock()
-	return true, l.dropSnapshot(old)
+	l.dir.marks.setRecovery(l.dir.marks.slot(l.key()), c.at)
+	if old >= 0 && old != c.at.Offset {
+		l.dir.keeper.stale.add(staleSnapshot{l, old})
+	}
+	return true, nil
 }
 
 // dropSnapshot removes the snapshot at offset unless it is the newest or belongs to a segment (rule 3.2.11).

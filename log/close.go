@@ -125,7 +125,6 @@ func (d *Dir) close(brokerEpoch int64) error {
 				if err != nil {
 					errs = append(errs, fmt.Errorf("close log %s: %w", l.tp, err))
 				} else if c.l != nil {
-					d.marks.setRecovery(d.marks.slot(l.key()), c.at)
 					d.keeper.recovery.set(l.tp, c.at.Offset)
 					d.keeper.noteStart(l)
 				}
@@ -158,11 +157,21 @@ func (d *Dir) close(brokerEpoch int64) error {
 	return errors.Join(err, d.marks.close(), d.lock.Close())
 }
 
-// finishClose writes the directory's checkpoints and marks.
+// finishClose writes the directory's checkpoints and marks. The logs are closed: nobody uses their files.
 func (d *Dir) finishClose(brokerEpoch int64) error {
 	d.keeper.takeNoted()
 	d.keeper.rewrite(time.Now(), true)
-	return d.committer.do(nil, true)
+	stale := d.keeper.stale.take()
+	if err := d.committer.do(nil, true); err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range stale {
+		if d.m.Get(s.l.tp) == s.l { // not deleted, and perhaps made anew under its name
+			errs = append(errs, s.l.dropSnapshot(s.offset))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // close syncs and checkpoints the log; it takes nothing any more. A log without a segment has nothing to checkpoint.

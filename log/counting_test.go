@@ -228,3 +228,39 @@ func TestRecoveryReads(t *testing.T) {
 	}
 	m.kill()
 }
+
+// TestRecoveryReadsWithinCheckpoint kills the process when a checkpoint is about to write the durable marks. Recovery then
+// starts at the point that the marks still say, and does not read the segment from its beginning: the producer snapshot
+// at that point must be there.
+func TestRecoveryReadsWithinCheckpoint(t *testing.T) {
+	disk := simfs.New()
+	cfg := DefaultConfig()
+	m := openManager(t, disk, cfg, "/data")
+	l := createLog(t, m, "t", 0, cfg)
+	for range 2 {
+		for i := range 300 {
+			mustAppend(t, l, makeBatch(batchSpec{n: 1, value: 1000, timestamp: int64(i), pid: 3, seq: l.nextSeq(3)}), 1)
+		}
+		waitDurable(t, l, l.End().Offset)
+		m.Checkpoint()
+	}
+	mustAppend(t, l, makeBatch(batchSpec{n: 1, value: 1000, timestamp: 1, pid: 3, seq: l.nextSeq(3)}), 1)
+	waitDurable(t, l, l.End().Offset)
+	var after *simfs.FS
+	disk.Inject(simfs.Rule{Ops: simfs.OpWrite, Pattern: marksFile, Times: 1, Before: func() { after = disk.Kill() }})
+	m.Checkpoint()
+	m.kill()
+	if after == nil {
+		t.Fatal("the checkpoint did not write the marks")
+	}
+	above, _ := bytesAboveRecoveryPoints(t, after, "/data", 1)
+	counting := vfs.Counting(after)
+	m = openManager(t, counting, cfg, "/data")
+	if read := counting.Suffix(logSuffix).BytesRead; read > above+int64(cfg.IndexIntervalBytes) {
+		t.Errorf("%d bytes were read, %d lie above the recovery point", read, above)
+	}
+	if l := m.Get(TopicPartition{"t", 0}); l.End().Offset != 601 {
+		t.Error("the log ends at", l.End().Offset)
+	}
+	m.kill()
+}

@@ -38,6 +38,8 @@ type keeper struct {
 	forced  []chan struct{} // answered after a pass that moves every recovery point
 	calls   []keeperCall
 
+	stale staleSnapshots // has its own lock
+
 	wake chan struct{}
 	quit chan struct{}
 	done chan struct{}
@@ -187,12 +189,21 @@ func (k *keeper) pass(now time.Time, force bool) {
 	if !k.starts.changed {
 		k.trimStarts()
 	}
+	k.syncMarks()
+}
+
+// syncMarks makes the marks durable, and removes what only the old ones needed.
+func (k *keeper) syncMarks() {
+	stale := k.stale.take()
 	if err := k.dir.committer.do(nil, false); err != nil { // writes the marks that changed
+		k.stale.add(stale...) // the disk is full
 		return
 	}
 	if err := k.dir.marks.sync(); err != nil {
 		_ = k.dir.fail(err)
+		return
 	}
+	k.stale.remove(stale)
 }
 
 // repair makes indexes anew that were found not to fit their log. Those of an active segment are written to: they have
@@ -303,7 +314,6 @@ func (k *keeper) finish(c *capture) {
 		k.add(l)
 		_ = k.dir.writeFailed(l.tp, err)
 	case moved:
-		k.dir.marks.setRecovery(k.dir.marks.slot(l.key()), c.at)
 		k.recovery.set(l.tp, c.at.Offset)
 	default:
 		k.add(l)

@@ -105,7 +105,7 @@ func TestRecoveryReadsAfterKill(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	above, total := bytesAboveRecoveryPoints(t, dir)
+	above, total := bytesAboveRecoveryPoints(t, vfs.OS(), dir, killPartitions)
 	counting := vfs.Counting(vfs.OS())
 	cfg := DefaultConfig()
 	began := time.Now()
@@ -135,16 +135,16 @@ func TestRecoveryReadsAfterKill(t *testing.T) {
 
 // bytesAboveRecoveryPoints adds up what the log files hold above the recovery points that the durable marks say, and all
 // that they hold.
-func bytesAboveRecoveryPoints(t *testing.T, dir string) (above, total int64) {
+func bytesAboveRecoveryPoints(t *testing.T, fsys vfs.FS, dir string, partitions int32) (above, total int64) {
 	t.Helper()
-	marks, err := openDurableMarks(vfs.OS(), dir)
+	marks, err := openDurableMarks(fsys, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer marks.close()
-	for p := range int32(killPartitions) {
+	for p := range partitions {
 		v, _ := marks.read(MarkKey{TopicID: testTopicID, Partition: p}) // without one, all of it is to be read
-		files, err := os.ReadDir(path.Join(dir, TopicPartition{"t", p}.String()))
+		files, err := fsys.ReadDir(path.Join(dir, TopicPartition{"t", p}.String()))
 		if err != nil {
 			t.Fatal(err)
 		}

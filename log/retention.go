@@ -190,7 +190,6 @@ func (l *Log) checkpointTo(offset int64) error {
 	if !moved || c.at.Offset < offset {
 		return errBusy
 	}
-	l.dir.marks.setRecovery(l.dir.marks.slot(l.key()), c.at)
 	l.dir.keeper.note(l.tp, c.at.Offset)
 	return nil
 }
