@@ -3,6 +3,7 @@ package group
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -49,6 +50,7 @@ type consumerGroup struct {
 	targetEpoch int32 // the epoch that the members' targets were made for
 	targetAt    int64 // when they were made, in milliseconds since 1970
 	members     map[string]*consumerMember
+	ordered     []*consumerMember      // the members by their ids: every join asks an assignor about all of them
 	instances   map[string]string      // instance id: the member that has it
 	names       map[string]int         // subscribed topic: how many members name it
 	classics    int                    // members of the classic protocol
@@ -137,8 +139,7 @@ func (g *consumerGroup) empty() (since time.Time, ok bool) { return g.since, len
 // loaded implements membership: sessions start in full, and so does the time to give up partitions (rule 8.7.8).
 func (g *consumerGroup) loaded(now time.Time, _ *coordinator.Effects) {
 	g.prune()
-	for _, id := range slices.Sorted(maps.Keys(g.members)) {
-		m := g.members[id]
+	for _, m := range g.ordered {
 		g.startSession(m, now)
 		g.watchRevocation(m, now)
 	}
@@ -149,7 +150,10 @@ func (g *consumerGroup) loaded(now time.Time, _ *coordinator.Effects) {
 
 // tombstones implements membership. The order is that of Kafka: a group is gone when its epoch is.
 func (g *consumerGroup) tombstones(e *coordinator.Effects) {
-	ids := slices.Sorted(maps.Keys(g.members))
+	ids := make([]string, len(g.ordered))
+	for i, m := range g.ordered {
+		ids[i] = m.id
+	}
 	g.stop()
 	for _, id := range ids {
 		g.write(e, currentRecord{id, nil})
@@ -270,9 +274,16 @@ func (g *consumerGroup) stub(id string) *consumerMember {
 	if m == nil {
 		m = &consumerMember{id: id, memberCurrent: &memberCurrent{}}
 		g.members[id] = m
+		at, _ := g.place(id)
+		g.ordered = slices.Insert(g.ordered, at, m)
 		g.charge(memberSize(id))
 	}
 	return m
+}
+
+// place is where a member is in ordered, or would be.
+func (g *consumerGroup) place(id string) (at int, found bool) {
+	return slices.BinarySearchFunc(g.ordered, id, func(m *consumerMember, id string) int { return strings.Compare(m.id, id) })
 }
 
 // forget drops a member that no record speaks of any more.
@@ -280,6 +291,8 @@ func (g *consumerGroup) forget(id string) {
 	m := g.members[id]
 	if m != nil && m.memberInfo == nil && !m.hasTarget && m.bare() {
 		delete(g.members, id)
+		at, _ := g.place(id)
+		g.ordered = slices.Delete(g.ordered, at, at+1)
 		g.charge(-memberSize(id))
 	}
 }

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,8 +28,8 @@ func (m *Machine) DescribeConsumerGroup(id string) (*kmsg.ConsumerGroupDescribeR
 	}
 	row := kmsg.NewConsumerGroupDescribeResponseGroup()
 	row.Group, row.State, row.Epoch, row.AssignmentEpoch, row.AssignorName = id, g.state(), g.epoch, g.targetEpoch, g.assignor()
-	for _, id := range slices.Sorted(maps.Keys(g.members)) {
-		row.Members = append(row.Members, g.describeMember(g.members[id]))
+	for _, m := range g.ordered {
+		row.Members = append(row.Members, g.describeMember(m))
 	}
 	return &row, nil
 }

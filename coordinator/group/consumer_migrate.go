@@ -1,7 +1,6 @@
 package group
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -187,13 +186,12 @@ func (g *consumerGroup) downgrade(gone []*consumerMember, joined *consumerMember
 	c := g.machine.newClassicGroup(g.id, now)
 	c.generation, c.typ, c.status = g.epoch, consumerProtocolType, classicStable
 	left := setOf(gone)
-	for _, id := range slices.Sorted(maps.Keys(g.members)) {
-		m := g.members[id]
+	for _, m := range g.ordered {
 		if left[m] {
 			continue
 		}
 		c.adopt(&classicMember{
-			id: id, instanceID: m.instance, clientID: m.clientID, clientHost: m.clientHost,
+			id: m.id, instanceID: m.instance, clientID: m.clientID, clientHost: m.clientHost,
 			rebalanceTimeout: millis(m.rebalanceTimeout), sessionTimeout: millis(m.classic.sessionTimeout),
 			protocols: m.classic.protocols, assignment: embedAssignment(im, m.target, m.classic),
 		})

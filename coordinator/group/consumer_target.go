@@ -114,7 +114,7 @@ func (g *consumerGroup) retarget(now time.Time, im *metadata.Image, e *coordinat
 	e.Cut()
 	input := g.assignorInput(im)
 	for i, set := range assignor.Assign(g.assignor(), input) {
-		m := g.members[input.Members[i].ID]
+		m := g.ordered[i]
 		if !m.hasTarget || !m.target.Equal(set) {
 			g.write(e, targetRecord{id: m.id, set: set})
 			e.Cut()
@@ -132,22 +132,25 @@ func (g *consumerGroup) mayRetarget(now time.Time) bool {
 
 // assignorInput is the group as assignors see it. Members with the same subscription share their list of topics.
 func (g *consumerGroup) assignorInput(im *metadata.Image) *assignor.Group {
-	in := &assignor.Group{Members: make([]assignor.Member, 0, len(g.members))}
+	in := &assignor.Group{Members: make([]assignor.Member, 0, len(g.ordered))}
 	topics := map[metadata.UUID]*metadata.Topic{}
 	lists := map[string][]metadata.UUID{}
 	var key []byte
-	for _, id := range slices.Sorted(maps.Keys(g.members)) {
-		m := g.members[id]
-		key = m.appendSubscription(key[:0])
-		list, ok := lists[string(key)]
-		if !ok {
-			list = g.topicsOf(im, m.memberInfo)
-			lists[string(key)] = list
-			for _, id := range list {
-				topics[id] = im.TopicByID(id)
+	var list []metadata.UUID
+	for i, m := range g.ordered {
+		if i == 0 || !m.subscribesLike(g.ordered[i-1].memberInfo) {
+			key = m.appendSubscription(key[:0])
+			known, ok := lists[string(key)]
+			if !ok {
+				known = g.topicsOf(im, m.memberInfo)
+				lists[string(key)] = known
+				for _, id := range known {
+					topics[id] = im.TopicByID(id)
+				}
 			}
+			list = known
 		}
-		a := assignor.Member{ID: id, Topics: list, Current: m.target}
+		a := assignor.Member{ID: m.id, Topics: list, Current: m.target}
 		if m.instance != nil {
 			a.Instance = *m.instance
 		}
@@ -158,6 +161,11 @@ func (g *consumerGroup) assignorInput(im *metadata.Image) *assignor.Group {
 	}
 	slices.SortFunc(in.Topics, func(a, b assignor.Topic) int { return compareIDs(a.ID, b.ID) })
 	return in
+}
+
+// subscribesLike reports whether two members subscribe to the same.
+func (i *memberInfo) subscribesLike(o *memberInfo) bool {
+	return i.regex == o.regex && slices.Equal(i.topics, o.topics)
 }
 
 // appendSubscription appends something that is the same for members that subscribe to the same.

@@ -2,6 +2,8 @@ package group
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,12 +44,18 @@ func recount(members membership) int {
 	return n
 }
 
-// audit compares the account of a machine that has one for itself with what its groups take.
+// audit compares the account of a machine that has one for itself with what its groups take, and the orders that are kept
+// of members with the members.
 func audit(m *Machine) error {
 	n := 0
 	for _, g := range m.groups {
 		if g.members != nil {
 			n += recount(g.members)
+		}
+		if g, ok := g.members.(*consumerGroup); ok {
+			if want := slices.Sorted(maps.Keys(g.members)); !slices.EqualFunc(g.ordered, want, func(m *consumerMember, id string) bool { return m == g.members[id] }) {
+				return fmt.Errorf("group %s has the members %v, and another order", g.id, want)
+			}
 		}
 	}
 	if used := m.memory.Used(); used != int64(n) {

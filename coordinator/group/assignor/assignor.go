@@ -94,6 +94,7 @@ type solver struct {
 	first []int // number of each topic's partition 0; one more entry at the end
 	owner []int // member by partition number
 	load  []int // partitions by member
+	last  int   // topic that was looked up last
 }
 
 func newSolver(g *Group) *solver {
@@ -123,7 +124,14 @@ func compareMembers(a, b *Member) int {
 
 // topic returns the place of a topic in g.Topics.
 func (s *solver) topic(id metadata.UUID) (int, bool) {
-	return slices.BinarySearchFunc(s.g.Topics, id, func(t Topic, id metadata.UUID) int { return bytes.Compare(t.ID[:], id[:]) })
+	if s.last < len(s.g.Topics) && s.g.Topics[s.last].ID == id { // a member's partitions are in the order of their topics
+		return s.last, true
+	}
+	at, ok := slices.BinarySearchFunc(s.g.Topics, id, func(t Topic, id metadata.UUID) int { return bytes.Compare(t.ID[:], id[:]) })
+	if ok {
+		s.last = at
+	}
+	return at, ok
 }
 
 // number returns the number of a partition, false when there is no such partition.
@@ -169,20 +177,34 @@ func (s *solver) alike() bool {
 	return true
 }
 
-// result collects what each member owns.
+// result collects what each member owns. Those who keep what they had keep the slice too.
 func (s *solver) result() []Partitions {
 	out := make([]Partitions, len(s.g.Members))
+	kept := make([]bool, len(out))
 	for m, n := range s.load {
-		out[m] = make(Partitions, 0, n)
+		if kept[m] = s.keeps(m); kept[m] {
+			out[m] = s.g.Members[m].Current
+		} else {
+			out[m] = make(Partitions, 0, n)
+		}
 	}
 	for t, topic := range s.g.Topics {
 		for i := range topic.Partitions {
-			if m := s.owner[s.first[t]+int(i)]; m != nobody {
+			if m := s.owner[s.first[t]+int(i)]; m != nobody && !kept[m] {
 				out[m] = append(out[m], Partition{topic.ID, i})
 			}
 		}
 	}
 	return out
+}
+
+// keeps reports whether a member owns what it had, and nothing else.
+func (s *solver) keeps(m int) bool {
+	current := s.g.Members[m].Current
+	return len(current) == s.load[m] && !slices.ContainsFunc(current, func(p Partition) bool {
+		_, n, ok := s.number(p)
+		return !ok || s.owner[n] != m
+	})
 }
 
 // assignRange gives each subscriber of a topic one run of its partitions. Topics with the same subscribers and as many
