@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -153,7 +154,7 @@ func (c *conn) start(frame []byte) error {
 		if err := c.flushAndRespond(); err != nil {
 			return err
 		}
-		body = append(make([]byte, 0, len(body)), body...)
+		body = c.own(frame, body)
 	}
 	c.busy.Store(true)
 	c.dirty = true
@@ -162,6 +163,21 @@ func (c *conn) start(frame []byte) error {
 		c.batch = append(c.batch, pending{reply, headerOf(&c.header), reply.Size(), c.header.Key, c.arrived})
 	}
 	return err
+}
+
+// own copies what a request that is not hot keeps of its frame: the client id and the body. The read buffer goes back when
+// nothing else lies in it, since such a request may take its time, and thousands of members may send one at once.
+func (c *conn) own(frame, body []byte) []byte {
+	const clientID = 10 // where it begins: behind key, version, correlation id and its length
+	kept := bytes.Clone(frame[clientID:])
+	if c.header.ClientID != nil {
+		c.header.ClientID = kept[:len(c.header.ClientID):len(c.header.ClientID)]
+	}
+	if c.r == c.w && c.in != nil {
+		c.srv.pools.put(c.in)
+		c.in, c.r, c.w = nil, 0, 0
+	}
+	return kept[len(kept)-len(body):]
 }
 
 // flushAndRespond completes stage one of what was started, and answers it.
