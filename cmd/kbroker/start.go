@@ -16,6 +16,7 @@ import (
 
 	"github.com/kbroker/kbroker/internal/broker"
 	"github.com/kbroker/kbroker/internal/config"
+	"github.com/kbroker/kbroker/internal/gcpace"
 	"github.com/kbroker/kbroker/internal/vfs"
 )
 
@@ -100,8 +101,7 @@ type node struct {
 
 // run serves clients until ctx ends, and calls ready when it begins to.
 func (n *node) run(ctx context.Context, ready func(*broker.Broker)) error {
-	// The collector keeps its default pace. A slower one gains nothing, since produce and fetch allocate nothing, and
-	// costs memory when a hostile client has the broker allocate after all (integration/garbage).
+	defer gcpace.Start().Stop()
 	loggers := config.NewLoggers(logHandler(), n.level)
 	logger := loggers.Logger("kbroker")
 	store, err := loadConfig(n.from)
