@@ -25,8 +25,9 @@ const (
 	// quietInterval how long it must be for the default pace to return.
 	busyInterval  = time.Second
 	quietInterval = 10 * time.Second
-	// defaultPercent is Go's.
-	defaultPercent = 100
+	// defaultPercent is Go's. maxPercent bounds what a heap may grow to that holds more when the next collection ends:
+	// until the pace is set anew, the percentage goes for that too.
+	defaultPercent, maxPercent = 100, 400
 	// worthIt is the least change of the percentage, in percent of it, that is made: each stops the world for a moment.
 	worthIt = 20
 )
@@ -39,7 +40,7 @@ func next(percent int, live int64, interval time.Duration) int {
 	if percent == defaultPercent && interval >= busyInterval || live <= 0 {
 		return percent
 	}
-	want := max(defaultPercent, int((busyHeap-live)*100/live))
+	want := min(max(defaultPercent, int((busyHeap-live)*100/live)), maxPercent)
 	if change := max(want-percent, percent-want); change*100 < worthIt*percent {
 		return percent
 	}

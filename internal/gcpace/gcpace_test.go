@@ -17,7 +17,7 @@ func TestNext(t *testing.T) {
 		want     int
 	}{
 		{"busy and small", 100, 6 * mib, 100 * time.Millisecond, 300},
-		{"busy and tiny", 100, 2 * mib, 100 * time.Millisecond, 1100},
+		{"busy and tiny", 100, 2 * mib, 100 * time.Millisecond, 400},
 		{"busy and large", 100, 15 * mib, 100 * time.Millisecond, 100},
 		{"larger than all that is given", 100, 300 * mib, 100 * time.Millisecond, 100},
 		{"not busy", 100, 6 * mib, 2 * time.Second, 100},
