@@ -16,7 +16,7 @@ type checkpointState struct {
 // pendingSnapshot is the producer state at offset.
 type pendingSnapshot struct {
 	offset  int64
-	entries []snapshotEntry
+	entries []SnapshotEntry
 }
 
 // capture is a log's state at one moment, from which a checkpoint is made.

@@ -295,7 +295,7 @@ func (c *committer) syncJob(j *commitJob) error {
 	}
 	fsys := c.dir.m.fs
 	if j.names.directory {
-		if err := syncFile(fsys, path.Join(j.l.path, partitionMetadataFile)); err != nil {
+		if err := syncFile(fsys, path.Join(j.l.path, PartitionMetadataFile)); err != nil {
 			return err
 		}
 	}

@@ -247,7 +247,7 @@ func TestRecoveryReadsWithinCheckpoint(t *testing.T) {
 	mustAppend(t, l, makeBatch(batchSpec{n: 1, value: 1000, timestamp: 1, pid: 3, seq: l.nextSeq(3)}), 1)
 	waitDurable(t, l, l.End().Offset)
 	var after *simfs.FS
-	disk.Inject(simfs.Rule{Ops: simfs.OpWrite, Pattern: marksFile, Times: 1, Before: func() { after = disk.Kill() }})
+	disk.Inject(simfs.Rule{Ops: simfs.OpWrite, Pattern: MarksFile, Times: 1, Before: func() { after = disk.Kill() }})
 	m.Checkpoint()
 	m.kill()
 	if after == nil {

@@ -168,7 +168,7 @@ func TestFailedDirectory(t *testing.T) {
 		{"write", simfs.Rule{Ops: simfs.OpWrite, Pattern: "/a/t-0/*.log", Err: syscall.EIO}},
 		{"sync", simfs.Rule{Ops: simfs.OpSync, Pattern: "/a/t-0/*.log", Err: syscall.EIO}},
 		{"sync of a full disk", simfs.Rule{Ops: simfs.OpSync, Pattern: "/a/t-0/*.log", Err: syscall.ENOSPC}},
-		{"marks", simfs.Rule{Ops: simfs.OpWrite, Pattern: "/a/" + marksFile, Err: syscall.EIO}},
+		{"marks", simfs.Rule{Ops: simfs.OpWrite, Pattern: "/a/" + MarksFile, Err: syscall.EIO}},
 		{"sync of the directory", simfs.Rule{Ops: simfs.OpSyncDir, Pattern: "/a/t-0", Err: syscall.EIO}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

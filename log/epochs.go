@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// epochsFile is the name of the checkpoint in a partition's directory (rule 3.3.1).
-	epochsFile = "leader-epoch-checkpoint"
+	// EpochsFile is the name of the checkpoint in a partition's directory (rule 3.3.1).
+	EpochsFile = "leader-epoch-checkpoint"
 	// maxEpochsBytes bounds the file: a million leader changes.
 	maxEpochsBytes = 32 << 20
 )
@@ -170,7 +170,7 @@ func (c *EpochCache) Persist(fsys vfs.FS, dir string) error {
 	if !dirty {
 		return nil
 	}
-	if err := writeFileAtomic(fsys, path.Join(dir, epochsFile), data); err != nil {
+	if err := writeFileAtomic(fsys, path.Join(dir, EpochsFile), data); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -182,19 +182,23 @@ func (c *EpochCache) Persist(fsys vfs.FS, dir string) error {
 // loadEpochs reads the file in the partition's directory dir. A missing file is an empty cache. On an error that wraps
 // ErrCorrupt the caller rebuilds the cache from batch headers.
 func loadEpochs(fsys vfs.FS, dir string) (*EpochCache, error) {
-	name := path.Join(dir, epochsFile)
-	data, err := readFileBounded(fsys, name, maxEpochsBytes)
+	entries, err := ReadEpochs(fsys, path.Join(dir, EpochsFile))
 	if isNotExist(err) {
 		return &EpochCache{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	entries, err := parseEpochs(name, data)
+	return &EpochCache{entries: entries}, nil
+}
+
+// ReadEpochs reads a file of leader epochs. With an error that wraps ErrCorrupt come the entries before the damage.
+func ReadEpochs(fsys vfs.FS, name string) ([]EpochEntry, error) {
+	data, err := readFileBounded(fsys, name, maxEpochsBytes)
 	if err != nil {
 		return nil, err
 	}
-	return &EpochCache{entries: entries}, nil
+	return parseEpochs(name, data)
 }
 
 func parseEpochs(name string, data []byte) ([]EpochEntry, error) {

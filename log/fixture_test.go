@@ -1,18 +1,14 @@
 package log
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
+	"github.com/kbroker/kbroker/internal/kafkatree"
 	"github.com/kbroker/kbroker/internal/simfs"
 	"github.com/kbroker/kbroker/internal/vfs"
 )
@@ -24,39 +20,7 @@ var kafkaTrees = []string{"clean-shutdown", "sigkill", "torn-tail"}
 // kafkaTree unpacks one of kafkaTrees and returns the data directory.
 func kafkaTree(t testing.TB, name string) string {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "kafka-4.3.1", name+".tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := t.TempDir()
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return filepath.Join(root, "data")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		name := filepath.Join(root, filepath.FromSlash(h.Name))
-		data, err := io.ReadAll(r)
-		if err == nil {
-			err = os.MkdirAll(filepath.Dir(name), 0o755)
-		}
-		if err == nil {
-			err = os.WriteFile(name, data, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	return kafkatree.Unpack(t, filepath.Join("testdata", "kafka-4.3.1", name+".tar.gz"))
 }
 
 // kafkaManifest says what a correct reader finds in a tree.
@@ -115,23 +79,6 @@ func readManifest(t testing.TB, name string) kafkaManifest {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// kafkaDump returns the lines that Kafka's own dump tool printed for each file, by file name relative to the tree.
-func kafkaDump(t testing.TB, name string) map[string][]string {
-	t.Helper()
-	dumps := make(map[string][]string)
-	file := ""
-	for line := range strings.Lines(string(readTestFile(t, filepath.Join("testdata", "kafka-4.3.1", "dump", name)))) {
-		line = strings.TrimRight(line, "\r\n")
-		if f, ok := strings.CutPrefix(line, "Dumping "); ok {
-			file = f
-			dumps[file] = nil
-		} else if line != "" {
-			dumps[file] = append(dumps[file], line)
-		}
-	}
-	return dumps
 }
 
 func readTestFile(t testing.TB, name string) []byte {

@@ -285,7 +285,7 @@ func (k *kafkaFiles) checkEpochs(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		name := filepath.Join(p.dir(k.dir), epochsFile)
+		name := filepath.Join(p.dir(k.dir), EpochsFile)
 		if again := formatEpochs(c.Entries()); string(again) != string(readTestFile(t, name)) {
 			t.Errorf("%s: rewritten as %q", name, again)
 		}
@@ -313,7 +313,7 @@ func (k *kafkaFiles) checkMetaFiles(t *testing.T) {
 		if err != nil || formatUUID(id) != p.TopicID {
 			t.Errorf("%s: topic id %s, %v; the manifest says %s", p.dir(k.dir), formatUUID(id), err, p.TopicID)
 		}
-		if again := formatPartitionMetadata(id); string(again) != string(readTestFile(t, filepath.Join(p.dir(k.dir), partitionMetadataFile))) {
+		if again := formatPartitionMetadata(id); string(again) != string(readTestFile(t, filepath.Join(p.dir(k.dir), PartitionMetadataFile))) {
 			t.Errorf("%s: partition.metadata rewritten as %q", p.dir(k.dir), again)
 		}
 	}

@@ -18,11 +18,11 @@ func TestOrphansAndLeftovers(t *testing.T) {
 	logs := c.files(t, logSuffix)
 	// A complete replacement of segments 1 and 2 by one file: the cleaner's swap was interrupted before its renames.
 	merged := append(bytes.Clone(readSim(t, c.disk, logs[1])), readSim(t, c.disk, logs[2])...)
-	base, _ := segmentBase(logs[1])
+	base := baseOf(t, logs[1])
 	writeTestFile(t, c.disk, segmentPath(c.dir, base, logSuffix+swapSuffix), merged)
 	for _, name := range []string{
 		segmentPath(c.dir, 900, logSuffix+deletedSuffix), segmentPath(c.dir, 900, indexSuffix+deletedSuffix),
-		segmentPath(c.dir, 901, indexSuffix), segmentPath(c.dir, 902, timeIndexSuffix), epochsFile + ".tmp",
+		segmentPath(c.dir, 901, indexSuffix), segmentPath(c.dir, 902, timeIndexSuffix), EpochsFile + ".tmp",
 	} {
 		if !strings.HasPrefix(name, "/") {
 			name = path.Join(c.dir, name)
@@ -53,7 +53,7 @@ func TestOrphansAndLeftovers(t *testing.T) {
 func TestUnfinishedClean(t *testing.T) {
 	c := crashedLog(t, 60, 60)
 	logs := c.files(t, logSuffix)
-	base, _ := segmentBase(logs[1])
+	base := baseOf(t, logs[1])
 	writeTestFile(t, c.disk, segmentPath(c.dir, base, logSuffix+cleanedSuffix), []byte("half"))
 	writeTestFile(t, c.disk, segmentPath(c.dir, base+2, logSuffix+swapSuffix), []byte("of the same pass"))
 	m, l := c.open(t)

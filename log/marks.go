@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// marksFile holds the durable marks of a data directory. Kafka knows no such file and ignores it.
-	marksFile = "kbroker-durable-marks"
+	// MarksFile holds the durable marks of a data directory. Kafka knows no such file and ignores it.
+	MarksFile = "kbroker-durable-marks"
 	// marksMagic starts the file.
 	marksMagic = "kbmarks\x01"
 	// markBytes is the size of a slot: 64 bytes never straddle a sector, so that a write is all there or not at all.
@@ -62,7 +62,7 @@ func (s markSlot) at() int { return marksPage + int(s)*markBytes }
 // damaged is an error that wraps ErrCorrupt: without the marks nothing proves that nothing is missing, and the
 // operator decides.
 func openDurableMarks(fsys vfs.FS, dir string) (*durableMarks, error) {
-	name := path.Join(dir, marksFile)
+	name := path.Join(dir, MarksFile)
 	buf, err := readFileBounded(fsys, name, maxMarksBytes)
 	if isNotExist(err) {
 		buf = newMarks()

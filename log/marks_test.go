@@ -44,6 +44,15 @@ func TestMarksWalk(t *testing.T) {
 				}
 				clear(possible)
 			}
+			marks, err := ReadMarks(disk, "/d/"+MarksFile)
+			if err != nil || len(marks) != len(current) {
+				t.Fatalf("seed %d: %d marks in the file, not %d: %v", seed, len(marks), len(current), err)
+			}
+			for _, mark := range marks {
+				if mark.End != current[mark.Key] || mark.Slot != int32(m.slots[mark.Key]) {
+					t.Fatalf("seed %d: the file says %+v, but the mark is %d", seed, mark, current[mark.Key])
+				}
+			}
 			for key, end := range current {
 				possible[key] = append(possible[key], end)
 			}
@@ -156,10 +165,10 @@ func TestDamagedMarks(t *testing.T) {
 	if _, err := m.write(); err != nil {
 		t.Fatal(err)
 	}
-	good := readSim(t, disk, "/d/"+marksFile)
+	good := readSim(t, disk, "/d/"+MarksFile)
 	bad := slices.Clone(good)
 	bad[m.slot(markKey(1, 1)).at()+25] ^= 1
-	writeTestFile(t, disk, "/d/"+marksFile, bad)
+	writeTestFile(t, disk, "/d/"+MarksFile, bad)
 	m = openMarks(t, disk)
 	for p := range int32(3) {
 		if end, ok := m.get(markKey(1, p)); ok != (p != 1) || ok && end != 10+int64(p) {
@@ -167,14 +176,14 @@ func TestDamagedMarks(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 7, 100} {
-		writeTestFile(t, disk, "/d/"+marksFile, good[:n])
+		writeTestFile(t, disk, "/d/"+MarksFile, good[:n])
 		if _, err := openDurableMarks(disk, "/d"); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("a file of %d bytes: %v", n, err)
 		}
 	}
 	bad = slices.Clone(good)
 	bad[9] ^= 1
-	writeTestFile(t, disk, "/d/"+marksFile, bad)
+	writeTestFile(t, disk, "/d/"+MarksFile, bad)
 	if _, err := openDurableMarks(disk, "/d"); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a damaged header: %v", err)
 	}

@@ -14,9 +14,9 @@ import (
 
 // Names of the small files of a data directory (rule 3.1.3).
 const (
-	metaPropertiesFile    = "meta.properties"
-	partitionMetadataFile = "partition.metadata"
-	cleanShutdownFile     = ".kafka_cleanshutdown"
+	MetaPropertiesFile    = "meta.properties"
+	PartitionMetadataFile = "partition.metadata"
+	CleanShutdownFile     = ".kafka_cleanshutdown"
 )
 
 const (
@@ -37,7 +37,7 @@ type MetaProperties struct {
 // ReadMetaProperties reads meta.properties in data directory dir. The error is fs.ErrNotExist for a directory that was
 // never used; any other names the directory and what is wrong with which key.
 func ReadMetaProperties(fsys vfs.FS, dir string) (MetaProperties, error) {
-	name := path.Join(dir, metaPropertiesFile)
+	name := path.Join(dir, MetaPropertiesFile)
 	data, err := readFileBounded(fsys, name, maxMetaBytes)
 	if err != nil {
 		return MetaProperties{}, err
@@ -87,7 +87,7 @@ func parseMetaProperties(data []byte) (MetaProperties, error) {
 
 // WriteMetaProperties replaces meta.properties in data directory dir, durably.
 func WriteMetaProperties(fsys vfs.FS, dir string, m MetaProperties) error {
-	return writeFileAtomic(fsys, path.Join(dir, metaPropertiesFile), formatMetaProperties(m))
+	return writeFileAtomic(fsys, path.Join(dir, MetaPropertiesFile), formatMetaProperties(m))
 }
 
 func formatMetaProperties(m MetaProperties) []byte {
@@ -113,18 +113,18 @@ func CheckMetaProperties(dirs []string, metas []MetaProperties, wantCluster stri
 	seen := make(map[[16]byte]string, len(dirs))
 	for i, m := range metas {
 		if wantCluster == "" {
-			wantCluster, clusterFrom = m.ClusterID, path.Join(dirs[i], metaPropertiesFile)
+			wantCluster, clusterFrom = m.ClusterID, path.Join(dirs[i], MetaPropertiesFile)
 		}
 		if wantNode < 0 {
-			wantNode, nodeFrom = m.NodeID, path.Join(dirs[i], metaPropertiesFile)
+			wantNode, nodeFrom = m.NodeID, path.Join(dirs[i], MetaPropertiesFile)
 		}
 		if m.ClusterID != wantCluster {
 			return fmt.Errorf("data directory %s %w: its %s has cluster.id=%s, but %s says %s; use the directory of this cluster, or an empty one",
-				dirs[i], ErrNotOurs, metaPropertiesFile, m.ClusterID, clusterFrom, wantCluster)
+				dirs[i], ErrNotOurs, MetaPropertiesFile, m.ClusterID, clusterFrom, wantCluster)
 		}
 		if m.NodeID != wantNode {
 			return fmt.Errorf("data directory %s %w: its %s has node.id=%d, but %s says %d; correct node.id, or use the directory of this node",
-				dirs[i], ErrNotOurs, metaPropertiesFile, m.NodeID, nodeFrom, wantNode)
+				dirs[i], ErrNotOurs, MetaPropertiesFile, m.NodeID, nodeFrom, wantNode)
 		}
 		if m.DirectoryID == ([16]byte{}) {
 			continue
@@ -141,7 +141,7 @@ func CheckMetaProperties(dirs []string, metas []MetaProperties, wantCluster stri
 // ReadPartitionMetadata reads the topic id of the log in directory dir (rule 3.3.3). The error is fs.ErrNotExist when
 // there is none.
 func ReadPartitionMetadata(fsys vfs.FS, dir string) (topicID [16]byte, err error) {
-	name := path.Join(dir, partitionMetadataFile)
+	name := path.Join(dir, PartitionMetadataFile)
 	data, err := readFileBounded(fsys, name, maxMetaBytes)
 	if err != nil {
 		return [16]byte{}, err
@@ -169,7 +169,7 @@ func parsePartitionMetadata(data []byte) (topicID [16]byte, err error) {
 
 // WritePartitionMetadata writes the topic id of the log in directory dir, durably; it comes before the first append.
 func WritePartitionMetadata(fsys vfs.FS, dir string, topicID [16]byte) error {
-	return writeFileAtomic(fsys, path.Join(dir, partitionMetadataFile), formatPartitionMetadata(topicID))
+	return writeFileAtomic(fsys, path.Join(dir, PartitionMetadataFile), formatPartitionMetadata(topicID))
 }
 
 func formatPartitionMetadata(topicID [16]byte) []byte {
@@ -187,7 +187,7 @@ type cleanShutdown struct {
 // tell, as that of an older Kafka. The error is fs.ErrNotExist after an unclean stop. The caller removes the file
 // before it opens any log, or a crash while loading would be taken for a clean stop (KAFKA-10471).
 func ReadCleanShutdown(fsys vfs.FS, dir string) (brokerEpoch int64, err error) {
-	data, err := readFileBounded(fsys, path.Join(dir, cleanShutdownFile), maxMetaBytes)
+	data, err := readFileBounded(fsys, path.Join(dir, CleanShutdownFile), maxMetaBytes)
 	if err != nil {
 		return -1, err
 	}
@@ -204,12 +204,12 @@ func WriteCleanShutdown(fsys vfs.FS, dir string, brokerEpoch int64) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(fsys, path.Join(dir, cleanShutdownFile), data)
+	return writeFileAtomic(fsys, path.Join(dir, CleanShutdownFile), data)
 }
 
 // RemoveCleanShutdown removes the clean shutdown file of data directory dir, durably.
 func RemoveCleanShutdown(fsys vfs.FS, dir string) error {
-	if err := fsys.Remove(path.Join(dir, cleanShutdownFile)); err != nil {
+	if err := fsys.Remove(path.Join(dir, CleanShutdownFile)); err != nil {
 		return err
 	}
 	return fsys.SyncDir(dir)

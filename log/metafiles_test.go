@@ -96,7 +96,7 @@ func TestPartitionMetadata(t *testing.T) {
 	if err := WritePartitionMetadata(disk, "/d", testID); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(readSim(t, disk, "/d/"+partitionMetadataFile)); n != 43 { // rule 3.3.3
+	if n := len(readSim(t, disk, "/d/"+PartitionMetadataFile)); n != 43 { // rule 3.3.3
 		t.Errorf("%d bytes", n)
 	}
 	if id, err := ReadPartitionMetadata(disk.CrashWorst(), "/d"); id != testID || err != nil {
@@ -117,7 +117,7 @@ func TestCleanShutdownFile(t *testing.T) {
 	if err := WriteCleanShutdown(disk, "/d", 12); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(readSim(t, disk, "/d/"+cleanShutdownFile)); got != `{"version":0,"brokerEpoch":12}` { // rule 3.3.5
+	if got := string(readSim(t, disk, "/d/"+CleanShutdownFile)); got != `{"version":0,"brokerEpoch":12}` { // rule 3.3.5
 		t.Errorf("%q", got)
 	}
 	disk = disk.CrashWorst()
@@ -125,7 +125,7 @@ func TestCleanShutdownFile(t *testing.T) {
 		t.Error(epoch, err)
 	}
 	for _, text := range []string{"", "0", `{"version":1,"brokerEpoch":5}`, `{"version":0}`} {
-		writeTestFile(t, disk, "/d/"+cleanShutdownFile, []byte(text))
+		writeTestFile(t, disk, "/d/"+CleanShutdownFile, []byte(text))
 		if epoch, err := ReadCleanShutdown(disk, "/d"); epoch != -1 || err != nil {
 			t.Errorf("%q: %d, %v", text, epoch, err)
 		}

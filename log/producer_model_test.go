@@ -299,14 +299,14 @@ func (w *walk) expire() {
 
 // compare looks at everything.
 func (w *walk) compare() {
-	var want []snapshotEntry
+	var want []SnapshotEntry
 	var infos []ProducerInfo
 	for id := range int64(walkProducers) {
 		p := w.m.producer(id)
 		if !p.known {
 			continue
 		}
-		e := snapshotEntry{id, p.epoch, -1, -1, 0, p.timestamp, p.coordinatorEpoch, p.txnFirst}
+		e := SnapshotEntry{id, p.epoch, -1, -1, 0, p.timestamp, p.coordinatorEpoch, p.txnFirst}
 		if n := len(p.batches); n > 0 {
 			b := p.batches[n-1]
 			e.LastSequence, e.LastOffset, e.OffsetDelta = int32(b.lastSeq()), b.last, b.LastOffsetDelta

@@ -47,7 +47,7 @@ func (l *Log) rebuildIndexes(s *segment) error {
 	err := errors.Join(s.index.reset(), s.times.reset())
 	producers := newProducerState(producerLimits(l.cfg.Load()))
 	if withTxns {
-		entries, snapErr := readSnapshot(l.m.fs, s.path(snapshotSuffix))
+		entries, snapErr := ReadSnapshot(l.m.fs, s.path(snapshotSuffix))
 		if snapErr != nil && !isNotExist(snapErr) && !errors.Is(snapErr, ErrCorrupt) {
 			return snapErr
 		}

@@ -40,7 +40,7 @@ type plan struct {
 	at       Position // everything below is taken as it is
 	i        int      // number of the segment that holds it
 	snapshot int64    // offset of the producer snapshot to start with, -1: none
-	entries  []snapshotEntry
+	entries  []SnapshotEntry
 	// promised is the offset below which everything was synced: what is missing there is lost, not torn. marked says
 	// that a durable mark says so, and not only the recovery point of a log that Kafka wrote.
 	promised int64
@@ -239,12 +239,12 @@ func (r *recovery) sound(s *segment) bool {
 }
 
 // snapshotAt reads the producer snapshot at offset; ok is false when there is none. A damaged one is removed (rule 3.2.10).
-func (r *recovery) snapshotAt(l *Log, files *logFiles, offset int64) (entries []snapshotEntry, ok bool, err error) {
+func (r *recovery) snapshotAt(l *Log, files *logFiles, offset int64) (entries []SnapshotEntry, ok bool, err error) {
 	if !slices.Contains(files.snapshots, offset) {
 		return nil, false, nil
 	}
 	name := segmentPath(l.path, offset, snapshotSuffix)
-	entries, err = readSnapshot(r.m.fs, name)
+	entries, err = ReadSnapshot(r.m.fs, name)
 	if errors.Is(err, ErrCorrupt) {
 		r.m.logger.Warn("a producer snapshot is damaged; an older one is used", "file", name, "error", err)
 		files.snapshots = slices.DeleteFunc(files.snapshots, func(o int64) bool { return o == offset })

@@ -102,7 +102,7 @@ func asBytes(batches []record.Batch) [][]byte {
 // tail is no loss then.
 func (c *crashed) forget(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{marksFile, RecoveryPointCheckpoint} {
+	for _, name := range []string{MarksFile, RecoveryPointCheckpoint} {
 		if err := c.disk.Remove("/data/" + name); err != nil && !isNotExist(err) {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestTornTail(t *testing.T) {
 			active := logs[len(logs)-1]
 			kept := len(c.batches) - tc.lost
 			if tc.lost < 0 {
-				base, _ := segmentBase(active)
+				base := baseOf(t, active)
 				for kept = 0; c.batches[kept].BaseOffset() < base; kept++ {
 				}
 			}
@@ -154,7 +154,7 @@ func TestTornMiddle(t *testing.T) {
 	c := crashedLog(t, 60, -1)
 	c.forget(t)
 	logs := c.files(t, logSuffix)
-	base, _ := segmentBase(logs[1])
+	base := baseOf(t, logs[1])
 	kept := 0
 	for c.batches[kept].BaseOffset() < base {
 		kept++
@@ -187,7 +187,7 @@ func TestDamagedFiles(t *testing.T) {
 		"longer":      func(b []byte) []byte { return append(b, 1, 2, 3, 4, 5) },
 		"zero padded": func(b []byte) []byte { return append(b, make([]byte, 240)...) },
 	}
-	for _, suffix := range []string{indexSuffix, timeIndexSuffix, snapshotSuffix, epochsFile, "everything"} {
+	for _, suffix := range []string{indexSuffix, timeIndexSuffix, snapshotSuffix, EpochsFile, "everything"} {
 		for how, fn := range damage {
 			for _, clean := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s %s clean=%v", suffix, how, clean), func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestDamagedFiles(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					for _, s := range []string{indexSuffix, timeIndexSuffix, snapshotSuffix, epochsFile} {
+					for _, s := range []string{indexSuffix, timeIndexSuffix, snapshotSuffix, EpochsFile} {
 						if s != suffix && suffix != "everything" {
 							continue
 						}
@@ -263,7 +263,7 @@ func TestLoss(t *testing.T) {
 			}
 			size := len(c.batches[0])
 			c.change(t, logs[1], func(b []byte) []byte { return b[:4*size] })
-			base, _ := segmentBase(logs[1])
+			base := baseOf(t, logs[1])
 			return int(base/2) + 4
 		},
 		"the active segment gone": func(t *testing.T, c *crashed) int {
@@ -271,7 +271,7 @@ func TestLoss(t *testing.T) {
 			if err := c.disk.Remove(logs[len(logs)-1]); err != nil {
 				t.Fatal(err)
 			}
-			base, _ := segmentBase(logs[len(logs)-1])
+			base := baseOf(t, logs[len(logs)-1])
 			return int(base / 2)
 		},
 		"all segments gone": func(t *testing.T, c *crashed) int {
@@ -375,7 +375,7 @@ func TestEpochsOnDisk(t *testing.T) {
 	if err := m.Close(1); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(readSim(t, c.disk, c.dir+"/"+epochsFile)); got != "0\n4\n0 0\n1 20\n2 40\n8 50\n" {
+	if got := string(readSim(t, c.disk, c.dir+"/"+EpochsFile)); got != "0\n4\n0 0\n1 20\n2 40\n8 50\n" {
 		t.Errorf("%q", got)
 	}
 }

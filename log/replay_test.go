@@ -32,7 +32,7 @@ func TestReplayMakesKafkasState(t *testing.T) {
 				t.Errorf("%s %s-%d: aborted %v, but Kafka indexed %v", tree, p.Topic, p.Partition, r.aborted, want)
 			}
 			for _, name := range glob(t, p.dir(dir), "*.snapshot") {
-				want, err := readSnapshot(vfs.OS(), name)
+				want, err := ReadSnapshot(vfs.OS(), name)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -40,7 +40,7 @@ func TestReplayMakesKafkasState(t *testing.T) {
 				if !ok || notReplayable[p.Topic] {
 					continue
 				}
-				slices.SortFunc(want, func(a, b snapshotEntry) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
+				slices.SortFunc(want, func(a, b SnapshotEntry) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
 				if !slices.Equal(got, want) {
 					t.Errorf("%s: replayed to\n%+v, but Kafka wrote\n%+v", name, got, want)
 				}
@@ -68,14 +68,14 @@ func TestReplayMakesKafkasState(t *testing.T) {
 
 // replayed is what the batches of one log amount to.
 type replayed struct {
-	snapshots map[int64][]snapshotEntry // by offset: at every batch end
+	snapshots map[int64][]SnapshotEntry // by offset: at every batch end
 	aborted   map[int64][]AbortedTxn    // by segment
 	epochs    EpochCache
 }
 
 func replayLog(t *testing.T, dir string) *replayed {
 	t.Helper()
-	r := &replayed{snapshots: make(map[int64][]snapshotEntry), aborted: make(map[int64][]AbortedTxn)}
+	r := &replayed{snapshots: make(map[int64][]SnapshotEntry), aborted: make(map[int64][]AbortedTxn)}
 	s := newProducerState(producerStateConfig{})
 	names := glob(t, dir, "*.log")
 	for _, name := range names {

@@ -78,7 +78,7 @@ func (l *Log) createFirst(now int64, cfg *Config) error {
 		return err
 	}
 	if err != nil || id != l.topicID {
-		f, err := l.m.fs.OpenFile(path.Join(l.path, partitionMetadataFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		f, err := l.m.fs.OpenFile(path.Join(l.path, PartitionMetadataFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
 			return err
 		}

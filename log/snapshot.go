@@ -22,8 +22,8 @@ const (
 // castagnoli is the polynomial of every CRC on disk.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// snapshotEntry is one producer in a snapshot file (rule 3.2.10). Only the newest batch is kept.
-type snapshotEntry struct {
+// SnapshotEntry is one producer in a snapshot file (rule 3.2.10). Only the newest batch is kept.
+type SnapshotEntry struct {
 	ProducerID       int64
 	Epoch            int16
 	LastSequence     int32 // -1: no batch of this epoch
@@ -34,13 +34,16 @@ type snapshotEntry struct {
 	TxnFirstOffset   int64 // -1: no open transaction
 }
 
+// FirstSequence returns the first sequence number of the newest batch, when there is one.
+func (e *SnapshotEntry) FirstSequence() int32 { return subSequence(e.LastSequence, e.OffsetDelta) }
+
 // snapshot returns the entries of a snapshot file, ordered by producer id so that equal states make equal files. The
 // caller holds the log's mutex; encoding and writing need not happen under it.
-func (s *producerState) snapshot() []snapshotEntry {
-	entries := make([]snapshotEntry, 0, len(s.index))
+func (s *producerState) snapshot() []SnapshotEntry {
+	entries := make([]SnapshotEntry, 0, len(s.index))
 	for _, i := range s.index {
 		e := &s.entries[i]
-		se := snapshotEntry{
+		se := SnapshotEntry{
 			ProducerID: e.id, Epoch: e.epoch, LastSequence: -1, LastOffset: -1,
 			LastTimestamp: e.lastTimestamp, CoordinatorEpoch: e.coordinatorEpoch, TxnFirstOffset: e.txnFirstOffset,
 		}
@@ -49,18 +52,18 @@ func (s *producerState) snapshot() []snapshotEntry {
 		}
 		entries = append(entries, se)
 	}
-	slices.SortFunc(entries, func(a, b snapshotEntry) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
+	slices.SortFunc(entries, func(a, b SnapshotEntry) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
 	return entries
 }
 
 // load replaces the state by that of a snapshot. now is the broker's time in milliseconds: a loaded producer counts as
 // seen now, since the snapshot does not say when its batches were received. The oldest by timestamp are left out when
 // there are more than the limit.
-func (s *producerState) load(entries []snapshotEntry, now int64) {
+func (s *producerState) load(entries []SnapshotEntry, now int64) {
 	s.reset()
 	s.newest = max(s.newest, now)
 	entries = slices.Clone(entries)
-	slices.SortStableFunc(entries, func(a, b snapshotEntry) int { return cmp.Compare(a.LastTimestamp, b.LastTimestamp) })
+	slices.SortStableFunc(entries, func(a, b SnapshotEntry) int { return cmp.Compare(a.LastTimestamp, b.LastTimestamp) })
 	for _, se := range entries {
 		i := s.insert(se.ProducerID, se.Epoch)
 		e := &s.entries[i]
@@ -79,7 +82,7 @@ func (s *producerState) load(entries []snapshotEntry, now int64) {
 }
 
 // encodeSnapshot returns the bytes of a snapshot file (rule 3.2.10).
-func encodeSnapshot(entries []snapshotEntry) []byte {
+func encodeSnapshot(entries []SnapshotEntry) []byte {
 	b := make([]byte, 0, snapshotHeaderBytes+len(entries)*snapshotEntryBytes)
 	b = binary.BigEndian.AppendUint16(b, snapshotVersion)
 	b = binary.BigEndian.AppendUint32(b, 0) // the CRC, below
@@ -105,7 +108,7 @@ func fixSnapshotCRC(b []byte) {
 
 // decodeSnapshot reads the bytes of a snapshot file. Its error wraps ErrCorrupt: the caller deletes the file and falls
 // back to the one before it (rule 3.2.10).
-func decodeSnapshot(b []byte) ([]snapshotEntry, error) {
+func decodeSnapshot(b []byte) ([]SnapshotEntry, error) {
 	if len(b) < snapshotHeaderBytes {
 		return nil, fmt.Errorf("%d bytes are less than a header: %w", len(b), ErrCorrupt)
 	}
@@ -119,10 +122,10 @@ func decodeSnapshot(b []byte) ([]snapshotEntry, error) {
 	if count < 0 || count*snapshotEntryBytes != int64(len(rest)) {
 		return nil, fmt.Errorf("%d entries announced, but %d bytes follow: %w", count, len(rest), ErrCorrupt)
 	}
-	entries := make([]snapshotEntry, 0, count)
+	entries := make([]SnapshotEntry, 0, count)
 	seen := make(map[int64]bool, count)
 	for ; len(rest) > 0; rest = rest[snapshotEntryBytes:] {
-		e := snapshotEntry{
+		e := SnapshotEntry{
 			ProducerID: int64At(rest, 0), Epoch: int16(binary.BigEndian.Uint16(rest[8:])), LastSequence: int32At(rest, 10),
 			LastOffset: int64At(rest, 14), OffsetDelta: int32At(rest, 22), LastTimestamp: int64At(rest, 26),
 			CoordinatorEpoch: int32At(rest, 34), TxnFirstOffset: int64At(rest, 38),
@@ -137,12 +140,12 @@ func decodeSnapshot(b []byte) ([]snapshotEntry, error) {
 }
 
 // writeSnapshot writes a snapshot file durably and atomically. It waits for the disk: no lock of a log may be held.
-func writeSnapshot(fsys vfs.FS, name string, entries []snapshotEntry) error {
+func writeSnapshot(fsys vfs.FS, name string, entries []SnapshotEntry) error {
 	return writeFileAtomic(fsys, name, encodeSnapshot(entries))
 }
 
-// readSnapshot reads a snapshot file; its error wraps ErrCorrupt or fs.ErrNotExist.
-func readSnapshot(fsys vfs.FS, name string) ([]snapshotEntry, error) {
+// ReadSnapshot reads a producer snapshot file (rule 3.2.10). Its error wraps ErrCorrupt or fs.ErrNotExist.
+func ReadSnapshot(fsys vfs.FS, name string) ([]SnapshotEntry, error) {
 	b, err := readFileBounded(fsys, name, maxSnapshotBytes)
 	if err != nil {
 		return nil, err

@@ -251,7 +251,7 @@ func (l *Log) producersAt(segs []*segment, end Position) (*producerState, error)
 }
 
 // findSnapshot returns the producer snapshot at offset, from the disk or from a roll that is not checkpointed yet.
-func (l *Log) findSnapshot(offset int64) (entries []snapshotEntry, ok bool, err error) {
+func (l *Log) findSnapshot(offset int64) (entries []SnapshotEntry, ok bool, err error) {
 	l.mu.Lock()
 	for _, s := range l.checkpoint.snapshots {
 		if s.offset == offset {
@@ -262,7 +262,7 @@ func (l *Log) findSnapshot(offset int64) (entries []snapshotEntry, ok bool, err 
 	if ok {
 		return entries, true, nil
 	}
-	entries, err = readSnapshot(l.m.fs, segmentPath(l.path, offset, snapshotSuffix))
+	entries, err = ReadSnapshot(l.m.fs, segmentPath(l.path, offset, snapshotSuffix))
 	if isNotExist(err) || errors.Is(err, ErrCorrupt) {
 		return nil, false, nil
 	}

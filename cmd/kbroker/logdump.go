@@ -12,15 +12,15 @@ import (
 
 	"github.com/kbroker/kbroker/controller/raftwal"
 	"github.com/kbroker/kbroker/internal/vfs"
-	"github.com/kbroker/kbroker/log"
+	"github.com/kbroker/kbroker/log/dump"
 )
 
 // logCommand is `kbroker log`.
 func logCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "log", Short: "Look into the files of a data directory"}
 	var o output
-	var options log.DumpOptions
-	dump := &cobra.Command{
+	var options dump.Options
+	command := &cobra.Command{
 		Use: "dump FILE...", Short: "Print what files of a data directory hold", Args: arguments(1, 0, "at least one file"),
 		Long: `Print what files of a data directory hold, written by kbroker or by Kafka: segments, indexes, snapshots, checkpoints
 and the other small files. Nothing is changed, and a broker may be running.`,
@@ -37,14 +37,14 @@ and the other small files. Nothing is changed, and a broker may be running.`,
 			return errors.Join(all...)
 		},
 	}
-	o.add(dump)
-	dump.Flags().BoolVar(&options.Records, "records", false, "print the records of each batch too")
-	cmd.AddCommand(dump)
+	o.add(command)
+	command.Flags().BoolVar(&options.Records, "records", false, "print the records of each batch too")
+	cmd.AddCommand(command)
 	return cmd
 }
 
-// dumpFile prints one file. The files of the metadata log have names that log.Dump knows, and would look damaged to it.
-func dumpFile(w io.Writer, name string, options log.DumpOptions) error {
+// dumpFile prints one file. The files of the metadata log have names that dump.File knows, and would look damaged to it.
+func dumpFile(w io.Writer, name string, options dump.Options) error {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
@@ -59,7 +59,7 @@ func dumpFile(w io.Writer, name string, options log.DumpOptions) error {
 	if filepath.Base(filepath.Dir(full)) == raftwal.DirName {
 		return fmt.Errorf("dump %s: the cluster's metadata, which is not printed; kbroker topic describe shows what it says", name)
 	}
-	return log.Dump(w, vfs.OS(), name, options)
+	return dump.File(w, vfs.OS(), name, options)
 }
 
 func dumpError(err error) error {

@@ -1,14 +1,10 @@
 package compaction
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kbroker/kbroker/integration/kbrokerproc"
+	"github.com/kbroker/kbroker/internal/kafkatree"
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -115,34 +112,20 @@ func makeTopics(t *testing.T, bootstrap string, kafka *kafkaGroups) map[string]k
 // of topics become kbroker's: it drops offsets of topics that are gone.
 func putOffsets(t *testing.T, fixture, dir string, ids map[string]kadm.TopicID) {
 	t.Helper()
-	f, err := os.Open(filepath.Join(kafkaFixtures, fixture+".tar.gz"))
+	tree := kafkatree.Unpack(t, filepath.Join(kafkaFixtures, fixture+".tar.gz"))
+	files, err := filepath.Glob(filepath.Join(tree, "__consumer_offsets-*", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		partition, file := filepath.Split(strings.TrimPrefix(filepath.ToSlash(h.Name), "data/"))
-		if h.Typeflag != tar.TypeReg || !strings.HasPrefix(partition, "__consumer_offsets-") {
-			continue
-		}
-		data, err := io.ReadAll(r)
-		data = withIDs(t, data, file, ids)
+		partition := filepath.Join(dir, filepath.Base(filepath.Dir(file)))
+		err = os.MkdirAll(partition, 0o755)
 		if err == nil {
-			err = os.MkdirAll(filepath.Join(dir, partition), 0o755)
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, partition, file), data, 0o644)
+			err = os.WriteFile(filepath.Join(partition, filepath.Base(file)), withIDs(t, data, file, ids), 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/kbroker/kbroker/integration/kafkapeer"
 	"github.com/kbroker/kbroker/internal/vfs"
 	"github.com/kbroker/kbroker/log"
+	"github.com/kbroker/kbroker/log/dump"
 	"github.com/kbroker/kbroker/log/record"
 )
 
@@ -180,7 +181,7 @@ func compareDumps(t *testing.T, jars kafkapeer.Jars, dir string, gaps bool, leas
 	}
 	var ours bytes.Buffer
 	for _, file := range files {
-		if err := log.Dump(&ours, vfs.OS(), file, log.DumpOptions{Records: true}); err != nil {
+		if err := dump.File(&ours, vfs.OS(), file, dump.Options{Records: true}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -36,8 +36,8 @@ var bans = []ban{
 		names: []string{"Open", "OpenFile", "OpenRoot", "OpenInRoot", "Create", "CreateTemp", "ReadFile", "WriteFile", "Remove", "RemoveAll",
 			"Rename", "Mkdir", "MkdirAll", "MkdirTemp", "ReadDir", "Stat", "Lstat", "Truncate", "Chmod", "Chtimes", "Link", "Symlink",
 			"DirFS", "CopyFS"},
-		// internal/config reads server.properties, which is no data file.
-		except: append([]string{"internal/vfs", "internal/config"}, outside...),
+		// internal/config reads server.properties, which is no data file; internal/kafkatree is for tests alone.
+		except: append([]string{"internal/vfs", "internal/config", "internal/kafkatree"}, outside...),
 		why:    "files go through internal/vfs, so that tests can lose what was not synced",
 	},
 	{

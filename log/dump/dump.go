@@ -1,4 +1,10 @@
-package log
+// Package dump prints the files of a data directory for people, as text in the words of Kafka's own tool,
+// kafka-dump-log, or as JSON.
+//
+// It guarantees that it only reads: a broker may have the files open. What is damaged is printed as far as it can be
+// read, with what is wrong, and costs no more memory than a file of the kind may. Package log reads the formats, except
+// that of segments, which are read here batch by batch, since a log never goes on behind a damaged one.
+package dump
 
 import (
 	"bufio"
@@ -11,10 +17,11 @@ import (
 	"strings"
 
 	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log"
 )
 
-// DumpOptions say how Dump prints.
-type DumpOptions struct {
+// Options say how File prints.
+type Options struct {
 	// JSON prints one JSON object a line. Otherwise lines are those of Kafka's own tool, kafka-dump-log, as far as it
 	// knows the file.
 	JSON bool
@@ -22,8 +29,8 @@ type DumpOptions struct {
 	Records bool
 }
 
-// dumpKinds are the files that Dump knows, by the end of their names.
-var dumpKinds = []struct {
+// kinds are the files that File knows, by the end of their names.
+var kinds = []struct {
 	suffix string
 	dump   func(d *dumper, name string) error
 }{
@@ -32,23 +39,23 @@ var dumpKinds = []struct {
 	{".txnindex", (*dumper).txnIndex},
 	{".index", (*dumper).offsetIndex},
 	{".snapshot", (*dumper).snapshot},
-	{epochsFile, (*dumper).epochs},
+	{log.EpochsFile, (*dumper).epochs},
 	{"-checkpoint", (*dumper).checkpoint},
-	{metaPropertiesFile, (*dumper).metaProperties},
-	{partitionMetadataFile, (*dumper).partitionMetadata},
-	{cleanShutdownFile, (*dumper).cleanShutdown},
-	{marksFile, (*dumper).marks},
+	{log.MetaPropertiesFile, (*dumper).metaProperties},
+	{log.PartitionMetadataFile, (*dumper).partitionMetadata},
+	{log.CleanShutdownFile, (*dumper).cleanShutdown},
+	{log.MarksFile, (*dumper).marks},
 }
 
-// Dump prints what a file of a data directory holds, one written by kbroker or by Kafka. What is damaged is printed as
-// far as it can be read, with a line that says where the damage begins, and the error then wraps ErrCorrupt. The file
+// File prints what a file of a data directory holds, one written by kbroker or by Kafka. What is damaged is printed as
+// far as it can be read, with a line that says where the damage begins, and the error then wraps log.ErrCorrupt. The file
 // is only read; a broker may have it open.
-func Dump(w io.Writer, fsys vfs.FS, name string, o DumpOptions) error {
+func File(w io.Writer, fsys vfs.FS, name string, o Options) error {
 	plain := name
 	for _, suffix := range [...]string{".deleted", ".swap", ".cleaned"} {
 		plain = strings.TrimSuffix(plain, suffix)
 	}
-	for _, kind := range dumpKinds {
+	for _, kind := range kinds {
 		if !strings.HasSuffix(plain, kind.suffix) {
 			continue
 		}
@@ -58,20 +65,20 @@ func Dump(w io.Writer, fsys vfs.FS, name string, o DumpOptions) error {
 			fmt.Fprintf(out, "Dumping %s\n", name)
 		}
 		err := kind.dump(d, name)
-		if errors.Is(err, ErrCorrupt) {
+		if errors.Is(err, log.ErrCorrupt) {
 			d.row("damage", field{"problem", err.Error()})
 		}
 		return errors.Join(err, out.Flush())
 	}
 	return fmt.Errorf("dump %s: not a file of a data directory (.log, .index, .timeindex, .txnindex, .snapshot, a checkpoint, %s, %s)",
-		name, metaPropertiesFile, partitionMetadataFile)
+		name, log.MetaPropertiesFile, log.PartitionMetadataFile)
 }
 
 // dumper prints one file.
 type dumper struct {
 	w    *bufio.Writer
 	fs   vfs.FS
-	o    DumpOptions
+	o    Options
 	file string
 }
 

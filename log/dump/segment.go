@@ -1,4 +1,4 @@
-package log
+package dump
 
 import (
 	"encoding/json"
@@ -13,12 +13,16 @@ import (
 	"unicode/utf8"
 
 	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 )
 
 // crcBytes is the size of the reads with which a batch's checksum is computed: the length in its header is not believed
 // before.
 const crcBytes = 64 << 10
+
+// castagnoli is the polynomial of the checksum of batches.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // segment prints a .log file batch by batch. It goes on behind a batch with a wrong CRC, as its length may be right,
 // and ends where no batch begins.
@@ -62,7 +66,7 @@ type segmentDump struct {
 
 // damaged remembers what is wrong with the bytes at position.
 func (s *segmentDump) damaged(what string) error {
-	err := fmt.Errorf("at position %d, %d bytes before the end: %s: %w", s.position, s.size-s.position, what, ErrCorrupt)
+	err := fmt.Errorf("at position %d, %d bytes before the end: %s: %w", s.position, s.size-s.position, what, log.ErrCorrupt)
 	if s.damage == nil {
 		s.damage = err
 	}
