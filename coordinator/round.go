@@ -70,7 +70,8 @@ func (s *shard[M]) round(tasks []task[M], due bool) error {
 func (s *shard[M]) decide(now time.Time, decide func(m M, now time.Time, e *Effects), fail Reply) error {
 	e := &s.work.effects
 	e.reset()
-	e.Most = int(s.partition.Log().Config().MaxMessageBytes)
+	config := s.partition.Log().Config()
+	e.Most = min(int(config.MaxMessageBytes), int(config.SegmentBytes))
 	err := s.guard("a decision", func() { decide(s.m, now, e) })
 	broken := err != nil // nobody knows whom it would have answered
 	if err == nil {
@@ -154,25 +155,41 @@ func (e *Effects) fit(first int) int {
 	return len(e.Records) - first
 }
 
-// encode appends a batch to the bytes of the round.
+// maxSqueezed bounds the records that are compressed because they are too large for a batch, in bytes: that takes some 50 ms,
+// in which the partition does nothing else.
+const maxSqueezed = 16 << 20
+
+// encode appends a batch to the bytes of the round. One that is too large is compressed, whatever the topic's codec, before
+// its decision is refused: what must be written at once is most often about many members, who say much the same. Kafka
+// refuses it, unless offsets.topic.compression.codec is set, which it has for that.
 func (s *shard[M]) encode(ms int64, records []Record, most int) error {
-	w := s.work
-	to := s.r.o.Compression()
-	w.builder.Reset(record.BuilderOptions{Codec: to.Codec, Level: to.Level})
-	for i := range records {
-		w.builder.Append(record.Record{Key: records[i].Key, Value: records[i].Value, Timestamp: ms})
-	}
-	from := len(w.bytes)
-	var err error
-	if w.bytes, err = w.builder.AppendTo(w.bytes); err != nil {
+	w, from, to := s.work, len(s.work.bytes), s.r.o.Compression()
+	if err := w.build(ms, records, to); err != nil {
 		return err
 	}
 	size := len(w.bytes) - from
+	if size > most && size <= maxSqueezed && to.Codec == record.None {
+		w.bytes = w.bytes[:from]
+		if err := w.build(ms, records, record.Compression{Codec: record.Zstd}); err != nil {
+			return err
+		}
+		size = len(w.bytes) - from
+	}
 	if size > most {
 		return fmt.Errorf("records of %d bytes, max.message.bytes of %s is %d: %w", size, s.r.o.Topic, most, kerr.MessageTooLarge)
 	}
 	w.batches = append(w.batches, size)
 	return nil
+}
+
+// build appends a batch of records to the bytes of the round.
+func (w *scratch) build(ms int64, records []Record, to record.Compression) (err error) {
+	w.builder.Reset(record.BuilderOptions{Codec: to.Codec, Level: to.Level})
+	for i := range records {
+		w.builder.Append(record.Record{Key: records[i].Key, Value: records[i].Value, Timestamp: ms})
+	}
+	w.bytes, err = w.builder.AppendTo(w.bytes)
+	return err
 }
 
 // stageBatch stages one batch, and replays its records.

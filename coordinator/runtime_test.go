@@ -2,6 +2,8 @@ package coordinator
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,11 +177,91 @@ func TestPanics(t *testing.T) {
 	})
 }
 
+// noise is bytes that do not compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
+// TestLargeIsCompressed: a decision that must be one batch is compressed when it is too large for one otherwise, and what is
+// written after it is not.
+func TestLargeIsCompressed(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		a, takenBack := &answer{}, false
+		n.runtime.Do(0, func(_ *store, _ time.Time, e *Effects) {
+			for i := range 30_000 {
+				e.Append(fmt.Appendf(nil, "member-%06d", i), []byte("what a member says, which most others say too"))
+			}
+			e.Answer(a.reply)
+			e.Refused = func(error, *Effects) { takenBack = true }
+		}, a.reply)
+		a.is(t, "records of 2 MiB that are much alike", nil)
+		if takenBack {
+			t.Error("they were taken back")
+		}
+		n.put("last", string(noise(900<<10))).is(t, "a put that fits", nil)
+		codecs := []record.Codec{}
+		l := n.replicas.LookupName(testTopic, 0).Log()
+		slice, err := l.Read(0, 8<<20, true, l.End())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest, err := readSlice(&slice, nil)
+		for len(rest) > 0 && err == nil {
+			var b record.Batch
+			b, rest, err = record.Next(rest)
+			codecs = append(codecs, b.Codec())
+		}
+		if err != nil || !slices.Equal(codecs, []record.Codec{record.Zstd, record.None}) {
+			t.Errorf("batches of codecs %v (%v)", codecs, err)
+		}
+		n.elect(1)
+		n.want("member-029999", "what a member says, which most others say too")
+		over := &answer{}
+		n.runtime.Do(0, func(_ *store, _ time.Time, e *Effects) {
+			for i := range 20 {
+				e.Append(fmt.Append(nil, i), make([]byte, 1<<20))
+			}
+			e.Answer(over.reply)
+			e.Refused = func(error, *Effects) { takenBack = true }
+		}, over.reply)
+		over.is(t, "more than what is compressed", kerr.MessageTooLarge)
+		if !takenBack {
+			t.Error("it is not taken back")
+		}
+	})
+}
+
+// TestSmallSegments: a batch that no segment has room for is refused like one that is larger than the topic allows, before
+// anything of its decision is written.
+func TestSmallSegments(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.put("a", "1").is(t, "put", nil)
+		config := n.config
+		config.SegmentBytes = 64 << 10
+		n.replicas.LookupName(testTopic, 0).Log().SetConfig(&config)
+		a, takenBack := &answer{}, false
+		n.runtime.Do(0, func(_ *store, _ time.Time, e *Effects) {
+			e.Append([]byte("small"), noise(60<<10))
+			e.Cut()
+			e.Append([]byte("large"), noise(1000<<10))
+			e.Answer(a.reply)
+			e.Refused = func(error, *Effects) { takenBack = true }
+		}, a.reply)
+		synctest.Wait()
+		if len(a.got) != 1 || !TooLarge(a.got[0]) || !takenBack {
+			t.Errorf("answered %v, taken back: %v", a.got, takenBack)
+		}
+		n.want("small", "")
+	})
+}
+
 // TestTooLarge: records that no batch can hold are refused; the machine is kept when it can take back what it changed.
 func TestTooLarge(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
 		parked := n.park("b")
-		large, a, takenBack := make([]byte, 2<<20), &answer{}, false
+		large, a, takenBack := noise(2<<20), &answer{}, false
 		n.runtime.Do(0, func(_ *store, _ time.Time, e *Effects) {
 			e.Append([]byte("large"), large)
 			e.Answer(a.reply)

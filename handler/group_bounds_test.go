@@ -2,6 +2,7 @@ package handler
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -51,6 +52,24 @@ func TestOffsetFetchIsBounded(t *testing.T) {
 			t.Errorf("%d rows for a partition that is named %d times", len(resp.Topics[0].Partitions), times)
 		}
 	}
+}
+
+// TestLongNames: a group or a member with a name that no record has room for costs its sender the connection, and the
+// partition's other groups nothing.
+func TestLongNames(t *testing.T) {
+	n, id := newGroupNode(t, log.Replicated)
+	c := n.connect()
+	long := strings.Repeat("g", 40_000)
+	beat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	beat.Version, beat.Group, beat.MemberID = 1, "g", long
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Version, join.Group, join.ProtocolType = 9, long, "consumer"
+	for _, req := range []kmsg.Request{commitOf(8, id, long, 1, 0), beat, join} {
+		if _, err := n.connect().start(req); err == nil {
+			t.Errorf("%T with a name of 40,000 bytes is taken", req)
+		}
+	}
+	checkCode(t, "commit", c.ask(commitOf(9, id, "g", 1, 0)).(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode, nil)
 }
 
 // TestLargeAnswersCount: who asks for everything that is stored again and again, and does not read the answers, fills

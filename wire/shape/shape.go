@@ -10,6 +10,7 @@ package shape
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // kind is the type of a field.
@@ -56,6 +57,10 @@ type request struct {
 // MaxElements bounds the array elements of one request in all: far more than any client asks for at once, and few
 // enough that their structures fit into a few dozen MiB.
 const MaxElements = 1 << 18
+
+// maxString is the length of the longest string, in bytes, also where its length could say more: as in Kafka, which closes
+// the connection too. Names are kept in records whose strings have two bytes for their length.
+const maxString = math.MaxInt16
 
 // Errors of Check. Both mean that the connection is to be closed (rule 1.1.5).
 var (
@@ -212,11 +217,15 @@ func (w *walker) element(f *field) {
 		if f.kind == kindBytes {
 			width = 4
 		}
-		if n := w.length(width); n >= 0 {
-			w.skip(n)
-		} else if f.array {
+		n := w.length(width)
+		switch {
+		case n > maxString && f.kind == kindString:
 			w.fail(ErrMalformed)
-		} else {
+		case n >= 0:
+			w.skip(n)
+		case f.array:
+			w.fail(ErrMalformed)
+		default:
 			w.null(f)
 		}
 	default:

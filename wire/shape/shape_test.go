@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -98,6 +100,28 @@ func TestNull(t *testing.T) {
 	}
 	if err := Check(3, 1, null); err != nil {
 		t.Errorf("Metadata v1 with null topics: %v", err)
+	}
+}
+
+// TestLongString refuses a string that is longer than Kafka takes one, in whatever encoding: it goes into records whose
+// strings have two bytes for their length.
+func TestLongString(t *testing.T) {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	for _, version := range []int16{7, 8, 10} {
+		for n, want := range map[int]error{math.MaxInt16: nil, math.MaxInt16 + 1: ErrMalformed} {
+			if version < 8 && want != nil {
+				continue // two bytes cannot say it
+			}
+			req.Version, req.Group = version, strings.Repeat("g", n)
+			if err := Check(8, version, req.AppendTo(nil)); !errors.Is(err, want) {
+				t.Errorf("v%d: a string of %d bytes: %v", version, n, err)
+			}
+		}
+	}
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Version, join.Protocols = 6, []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: make([]byte, math.MaxInt16+1)}}
+	if err := Check(11, 6, join.AppendTo(nil)); err != nil {
+		t.Errorf("bytes, which are not a string: %v", err)
 	}
 }
 
