@@ -11,9 +11,10 @@ import (
 
 const (
 	// sweptPerTick and sweptBytes bound what one step of a sweep looks at, in groups, and writes, in bytes of keys, so
-	// that it does not hold up its partition.
+	// that it does not hold up its partition. Between steps the partition's groups have their turn.
 	sweptPerTick = 1000
 	sweptBytes   = 128 << 10
+	sweepPause   = time.Millisecond
 )
 
 // sweep goes over the groups of a machine, some at a time, and deletes what nobody needs any more. Every round deletes the
@@ -50,12 +51,12 @@ func (m *Machine) sweepStep(now time.Time, e *coordinator.Effects) {
 		n++
 	}
 	if s.left = s.left[n:]; len(s.left) > 0 {
-		m.timers.set(&s.timer, now, m.sweepStep)
+		m.timers.set(&s.timer, now.Add(sweepPause), m.sweepStep)
 		return
 	}
 	s.left = nil
 	if s.again {
-		m.timers.set(&s.timer, now, m.sweepStep)
+		m.timers.set(&s.timer, now.Add(sweepPause), m.sweepStep)
 	} else if !s.next.IsZero() {
 		m.timers.set(&s.timer, s.next, m.sweepStep)
 	}

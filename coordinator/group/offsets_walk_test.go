@@ -288,3 +288,25 @@ func TestOffsetsWalk(t *testing.T) {
 		})
 	}
 }
+
+// TestSweepInSteps: a sweep of many groups comes to all of them, and gives way to what others ask of the machine after
+// each step.
+func TestSweepInSteps(t *testing.T) {
+	const groups = 3*sweptPerTick + 1
+	w := newOffsetWalk(t, 1)
+	for i := range groups {
+		x := offset{committed: 1, expireTime: -1, commitTime: w.now.UnixMilli()}
+		w.append(logged{key: appendOffsetKey(nil, fmt.Sprint("g", i), "gone", 0), value: appendOffsetValue(nil, &x), producer: -1})
+	}
+	w.m.sweepSoon(w.now)
+	for left := groups; left > 0; left -= min(left, sweptPerTick) {
+		if n := len(w.contents()); n != left {
+			t.Fatalf("%d offsets are left of %d", n, left)
+		}
+		w.now = w.now.Add(10 * time.Millisecond)
+		w.decide(func(e *coordinator.Effects) { w.m.Tick(w.now, e) })
+	}
+	if n := len(w.contents()); n > 0 {
+		t.Errorf("%d offsets are left at the end", n)
+	}
+}
