@@ -15,6 +15,12 @@ import (
 // upgrade makes a classic group with members a consumer group, since somebody joins with the new protocol (rule 8.7.13).
 // Its members keep what they have. What they have parked is answered with 27: they join again. Whatever may refuse the
 // request does so before anything is changed: a group that nobody of the new protocol has entered would not find back.
+//
+// All of it is one batch, which the runtime compresses if need be: some 13,000 members fit, and more are refused with
+// MESSAGE_TOO_LARGE. It cannot be parted. The classic group's record has to be deleted first, since Kafka does not load the
+// records of a consumer group while a classic one has its id, and takes the deletion, if it comes later, for that of
+// whatever group there is by then. But only that record knows the members who have not been written yet: a crash between
+// two batches would forget them, and give to others what they go on to consume.
 func (c *classicGroup) upgrade(h *heartbeat) (*consumerGroup, error) {
 	config := &c.machine.config().Consumer
 	switch {
