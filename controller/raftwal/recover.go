@@ -205,7 +205,7 @@ func (w *WAL) readSegment(first uint64, last bool, r *recovery) (err error) {
 		return err
 	}
 	w.segments = append(w.segments, segment{first: first})
-	good, err := w.readRecords(b, r)
+	tail, good, err := w.readRecords(b, r)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (w *WAL) readSegment(first uint64, last bool, r *recovery) (err error) {
 		if !last {
 			return nil
 		}
-		w.file, w.size, w.unsynced = file, int64(good), true
+		w.file, w.size, w.unproven = file, int64(good), slices.Clone(b[tail:])
 		if w.next-first <= 1 {
 			// The process may have ended before the segment's name was durable: with a second record it certainly is.
 			return w.o.FS.SyncDir(w.dir)
@@ -233,27 +233,31 @@ func (w *WAL) readSegment(first uint64, last bool, r *recovery) (err error) {
 	return w.o.FS.SyncDir(w.dir) // its name may not be durable either
 }
 
-// readRecords reads the records of a segment up to the first that is broken, and returns where that begins.
-func (w *WAL) readRecords(b []byte, r *recovery) (int, error) {
+// readRecords reads the records of a segment up to the first that is broken, and returns where that begins, and what was
+// written with the last whole one: the header belongs to the first.
+func (w *WAL) readRecords(b []byte, r *recovery) (tail, good int, err error) {
 	at := segmentHeader
 	for at < len(b) {
 		record, err := nextRecord(b[at:], w.next)
 		if err != nil {
-			return at, nil
+			return tail, at, nil
 		}
 		c, err := decodePayload(record[recordHeader:])
 		if err == nil {
 			err = r.add(c)
 		}
 		if err != nil {
-			return at, fmt.Errorf("record %d, at byte %d: %w", w.next, at, err)
+			return tail, at, fmt.Errorf("record %d, at byte %d: %w", w.next, at, err)
+		}
+		if at > segmentHeader {
+			tail = at
 		}
 		w.note(c)
 		w.next++
 		w.since += int64(len(record))
 		at += len(record)
 	}
-	return at, nil
+	return tail, at, nil
 }
 
 // laterRecord reports whether a whole record with a number of at least number is somewhere in b. A record is written

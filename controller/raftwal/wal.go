@@ -61,7 +61,9 @@ type WAL struct {
 	segments []segment // in order; the last is the one that is written
 	file     vfs.File  // the last segment; nil before the first record is written
 	size     int64     // of file
-	unsynced bool      // whether file may hold what the process before this one wrote and did not sync
+	// unproven is the last record of file, with the header in front of the first, when the process before this one wrote
+	// it: whether it is on the disk is not known.
+	unproven []byte
 	next     uint64    // number of the next record
 	buf      []byte
 
@@ -176,6 +178,9 @@ func (w *WAL) write(c *change) error {
 	if w.file == nil || w.size >= w.o.SegmentBytes {
 		return w.writeSegment(c)
 	}
+	if err := w.rewrite(); err != nil {
+		return err
+	}
 	w.buf = appendRecord(w.buf[:0], w.next, c)
 	if _, err := w.file.WriteAt(w.buf, w.size); err != nil {
 		if undo := w.file.Truncate(w.size); undo != nil {
@@ -186,9 +191,20 @@ func (w *WAL) write(c *change) error {
 	if err := w.file.Sync(); err != nil {
 		return w.fail(err)
 	}
-	w.unsynced = false
+	w.unproven = nil
 	w.written(c, int64(len(w.buf)))
 	return nil
+}
+
+// rewrite writes again what is unproven, for the next sync. A sync alone would not do: if one has failed in the process
+// before, the kernel may have dropped the pages and still show them, and then has nothing to write. Older records need
+// none of this: each was written when those before it were durable.
+func (w *WAL) rewrite() error {
+	if w.unproven == nil {
+		return nil
+	}
+	_, err := w.file.WriteAt(w.unproven, w.size-int64(len(w.unproven)))
+	return err
 }
 
 // writeSegment writes a record as the first of a new segment.
@@ -197,11 +213,14 @@ func (w *WAL) writeSegment(c *change) error {
 		// Each segment has the HardState, so that those before it can go.
 		c = &change{reset: c.reset, hardState: w.hardState, entries: c.entries}
 	}
-	if w.unsynced {
+	if w.unproven != nil {
+		if err := w.rewrite(); err != nil {
+			return err
+		}
 		if err := w.file.Sync(); err != nil {
 			return w.fail(err)
 		}
-		w.unsynced = false
+		w.unproven = nil
 	}
 	w.buf = appendRecord(appendSegmentHeader(w.buf[:0], w.o.RaftID, w.next), w.next, c)
 	name := w.segmentPath(w.next)
@@ -291,8 +310,8 @@ func (w *WAL) prune() error {
 	return nil
 }
 
-// Reserve makes sure that there is room for records when the disk is full. It may be called at any time; a disk that is
-// full already is not an error.
+// Reserve makes sure that there is room for records when the disk is full. It may be called at any time, and should be
+// from time to time, since the reserve is given up when it is needed; a disk that is full already is not an error.
 func (w *WAL) Reserve() error {
 	if w.reserved || w.failed != nil {
 		return nil
@@ -301,6 +320,9 @@ func (w *WAL) Reserve() error {
 	if info, err := w.o.FS.Stat(name); err == nil && info.Size() == reserveBytes {
 		w.reserved = true
 		return nil
+	}
+	if free, _, err := w.o.FS.Space(w.dir); err == nil && free < 2*reserveBytes {
+		return nil // what little there is belongs to those who write now
 	}
 	if err := writeFile(w.o.FS, name, make([]byte, reserveBytes)); err != nil {
 		if err := w.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -126,6 +126,42 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
+// A record whose sync failed is still shown by the page cache, clean: the next process, which reads it there, makes it
+// durable before it builds on it.
+func TestFailedSyncAndRestart(t *testing.T) {
+	for _, fresh := range []bool{false, true} { // whether it is the first record of a segment
+		disk := newDisk(t)
+		w, _ := open(t, disk)
+		data := strings.Repeat("x", 100_000)
+		if err := w.Append(hardState(2, 1), nil); err != nil {
+			t.Fatal(err)
+		}
+		next := uint64(2)
+		if fresh {
+			if err := w.Append(nil, []*raftpb.Entry{entry(2, next, data)}); err != nil {
+				t.Fatal(err)
+			}
+			next++
+		}
+		disk.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*" + segmentSuffix, Times: 1, Err: syscall.EIO})
+		if err := w.Append(nil, []*raftpb.Entry{entry(2, next, data)}); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		disk = disk.Kill()
+		again, state := open(t, disk)
+		if n := uint64(len(state.Entries)); n != next-1 {
+			t.Fatalf("fresh %v: %d entries in the page cache, want %d", fresh, n, next-1)
+		}
+		if err := again.Append(nil, []*raftpb.Entry{entry(2, next+1, data)}); err != nil {
+			t.Fatal(err)
+		}
+		_, state = open(t, disk.CrashWorst())
+		if n := uint64(len(state.Entries)); n != next {
+			t.Errorf("fresh %v: after a power cut there are %d entries, want %d", fresh, n, next)
+		}
+	}
+}
+
 // appendNewer is a segment header with another format.
 func appendNewer(b []byte) []byte {
 	h := appendSegmentHeader(nil, member, 1)
