@@ -109,8 +109,8 @@ type Controller struct {
 	leadTerm      uint64 // the term in which it leads
 	public        bool   // whether images are shown
 	snapshotting  bool   // whether a snapshot is on its way to the disk
-	snapshotSize  int64  // of the last one
 	snapshotIndex uint64 // of the last one
+	snapshotDue   int64  // sinceSnapshot at which the next one is taken
 	sinceSnapshot int64  // bytes in the WAL since
 }
 
@@ -196,6 +196,7 @@ func (c *Controller) load(state *raftwal.State) error {
 			c.cfg.DataDir, image.ClusterID, want)
 	}
 	c.applied, c.index, c.term = image, s.Index, s.Term
+	c.snapshotIndex, c.snapshotDue = s.Index, max(snapshotBytes, int64(len(s.Data)))
 	c.log = raftLog{conf: s.Conf, base: s.Index, baseTerm: s.Term, snapshot: c.raftSnapshot}
 	c.log.append(state.Entries)
 	hs := state.HardState
@@ -245,6 +246,10 @@ func (c *Controller) Client() *Client { return &c.client }
 
 // Image returns the node's current image.
 func (c *Controller) Image() *metadata.Image { return c.cfg.Metadata.Load() }
+
+// DiskFull reports whether a change of the metadata is held up because the disk is full, reserve included. It goes on by
+// itself when there is room.
+func (c *Controller) DiskFull() bool { return c.disk.full.Load() }
 
 // Ready is closed when the node's image is one that may be worked with: see Subscribe.
 func (c *Controller) Ready() <-chan struct{} { return c.publisher.shown }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -245,10 +246,57 @@ func TestFullDisk(t *testing.T) {
 	if _, err := c.Client().CreateTopics(ctx, []NewTopic{{Name: "b", Partitions: 1, ReplicationFactor: 1}}, false); !errors.Is(err, kerr.RequestTimedOut) {
 		t.Errorf("got %v", err)
 	}
+	if !c.DiskFull() {
+		t.Error("it does not say that the disk is full")
+	}
 	disk.SetCapacity(1 << 30)
 	create(t, c, "c", 1)
+	if c.DiskFull() {
+		t.Error("it says that the disk is full still")
+	}
 	if c.Image().Topic("b") == nil {
 		t.Error("what was under way when the disk was full is lost")
+	}
+}
+
+// A disk that fills up again and again: the reserve is there each time, so that topics can be deleted.
+func TestReserveIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newDisk(t)
+		c := start(t, testConfig(t, disk, "/data"))
+		join(t, c, 1)
+		for round := range 3 {
+			id := create(t, c, fmt.Sprint("t", round), 1)
+			time.Sleep(time.Minute)
+			free, total, err := disk.Space("/data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			disk.SetCapacity(int64(total - free))
+			if _, err := c.Client().DeleteTopics(testContext(t), []metadata.UUID{id}); err != nil {
+				t.Errorf("round %d: a topic cannot be deleted: %v", round, err)
+			}
+			disk.SetCapacity(1 << 30)
+		}
+		c.Close()
+	})
+}
+
+// What one request may write comes behind what others wrote in the same batch, and the log takes both.
+func TestLargestEntry(t *testing.T) {
+	c := start(t, testConfig(t, newDisk(t), "/data"))
+	join(t, c, 1)
+	alter := func(size int) *call {
+		return &call{ctx: testContext(t), done: make(chan error, 1), cmd: &alterConfigs{alterations: []ConfigAlteration{{
+			Resource: metadata.ConfigResource{Type: metadata.ConfigGroup, Name: "g"}, Set: map[string]*string{"k": new(strings.Repeat("x", size))}}}}}
+	}
+	calls := []*call{alter(batchBytes - 100), alter(maxEntryBytes - 100)}
+	d := newDecision(c.Image(), 1, c.cfg.Rules, c.chance, metadata.NewUUID)
+	if n := d.decide(calls); n != 2 || calls[0].err != nil || calls[1].err != nil {
+		t.Fatalf("%d calls are one batch: %v, %v", n, calls[0].err, calls[1].err)
+	}
+	if len(d.data) > raftwal.MaxEntries {
+		t.Errorf("they write %d bytes, and the log takes %d", len(d.data), raftwal.MaxEntries)
 	}
 }
 
@@ -347,6 +395,56 @@ func TestSnapshots(t *testing.T) {
 	if n := again.Image().NumTopics(); n != 10 {
 		t.Errorf("%d topics, want 10", n)
 	}
+}
+
+// grow writes some 1.3 MiB of metadata, in many entries, and takes most of it back.
+func grow(t testing.TB, c *Controller, name string) {
+	t.Helper()
+	for i := range 30 {
+		id := create(t, c, fmt.Sprint(name, i), 900)
+		if _, err := c.Client().DeleteTopics(testContext(t), []metadata.UUID{id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A snapshot is taken once, and the entries in front of it are kept in memory until the next one.
+func TestSnapshotIsTakenOnce(t *testing.T) {
+	disk := newDisk(t)
+	c := start(t, testConfig(t, disk, "/data"))
+	join(t, c, 1)
+	grow(t, c, "t")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.snapshotIndex <= 1 || c.log.base != 1 {
+		t.Errorf("after the snapshot at index %d the log in memory begins behind %d, want 1", c.snapshotIndex, c.log.base)
+	}
+}
+
+// On a full disk a snapshot is not tried again with every entry, and what it was to replace stays in memory.
+func TestSnapshotOnFullDisk(t *testing.T) {
+	disk := newDisk(t)
+	var tries atomic.Int32
+	c := start(t, testConfig(t, disk, "/data"))
+	join(t, c, 1)
+	disk.Inject(simfs.Rule{Ops: simfs.OpWrite, Pattern: "*.snapshot.tmp", Err: syscall.ENOSPC, Before: func() { tries.Add(1) }})
+	grow(t, c, "t")
+	for i := range 20 {
+		create(t, c, fmt.Sprint("small", i), 1)
+	}
+	if n := tries.Load(); n != 1 {
+		t.Errorf("%d snapshots were tried, want 1", n)
+	}
+	disk.ClearRules()
+	grow(t, c, "u")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.snapshotIndex <= 1 {
+		t.Error("there is no snapshot after there was room")
+	}
+	join(t, start(t, testConfig(t, disk.CrashWorst(), "/data")), 2)
 }
 
 // Nothing of the controller wakes up more often than its tick, and a bubble of fake time stays deterministic.

@@ -3,6 +3,7 @@ package controller
 import (
 	"math/rand/v2"
 
+	"github.com/kbroker/kbroker/controller/raftwal"
 	"github.com/kbroker/kbroker/metadata"
 )
 
@@ -28,9 +29,10 @@ const maxRecords = 10_000
 const (
 	// batchBytes is how large the entry of a batch may get before others wait for the next one.
 	batchBytes = 1 << 20
-	// maxEntryBytes bounds what one request may write: it is what the log takes as one entry. Far below it is what a
-	// client can send in one frame; above it would be the restart of a broker with a million partitions.
-	maxEntryBytes = 32 << 20
+	// maxEntryBytes bounds what one request may write: with a batch in front that is not full it is what the log takes
+	// as one entry. Far below it is what a client can send in one frame; above it would be the restart of a broker with
+	// a million partitions.
+	maxEntryBytes = raftwal.MaxEntries - batchBytes
 )
 
 // command is one request to the controller. It holds its arguments, and after decide its results.

@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -17,6 +18,8 @@ const (
 	noSpaceRetry = 500 * time.Millisecond
 	// reserveDelay is how long after the start the WAL's reserve is made: the start itself has better things to do.
 	reserveDelay = time.Second
+	// reserveAgain is how often it is seen to that there is one: it is given up when the disk is full.
+	reserveAgain = 10 * time.Second
 )
 
 // disk owns the WAL and does all writing, on a goroutine of its own: Raft goes on while a write is under way.
@@ -30,6 +33,7 @@ type disk struct {
 	results mailbox[diskResult]
 	stop    <-chan struct{}
 	done    chan struct{} // closed when run has returned
+	full    atomic.Bool   // whether a write waits for room
 
 	// Of run:
 	written raftpb.HardState  // what the WAL has
@@ -52,7 +56,7 @@ type snapshotJob struct {
 // diskResult says that a job is done.
 type diskResult struct {
 	diskJob
-	size  int   // bytes of the snapshot
+	size  int   // bytes of the snapshot; 0: it was not written, since the disk is full
 	since int64 // bytes in the WAL since its last snapshot
 	err   error // the disk cannot be written any more
 }
@@ -69,6 +73,7 @@ func (d *disk) run() {
 			if err := d.wal.Reserve(); err != nil {
 				d.logger.Warn("the controller's log has no reserve for a full disk", "err", err)
 			}
+			reserve.Reset(reserveAgain)
 			continue
 		case <-d.stop:
 			return
@@ -130,9 +135,13 @@ func (d *disk) do(jobs []diskJob) (size int, err error) {
 
 // write calls fn, which writes hs among other things, until the disk is not full.
 func (d *disk) write(hs *raftpb.HardState, fn func() error) error {
+	defer d.full.Store(false)
 	for {
 		err := fn()
 		if err == nil {
+			if d.full.Load() {
+				d.logger.Info("the disk has room again: the cluster's metadata can be changed")
+			}
 			if d.pending = nil; hs != nil {
 				d.written = raftpb.HardState{Term: hs.Term, Vote: hs.Vote}
 			}
@@ -141,7 +150,9 @@ func (d *disk) write(hs *raftpb.HardState, fn func() error) error {
 		if !raftwal.IsNoSpace(err) {
 			return err
 		}
-		d.logger.Warn("the cluster's metadata cannot be changed: the disk is full; delete topics or other files", "err", err)
+		if !d.full.Swap(true) { // said once: the messages may go to the same disk
+			d.logger.Warn("the cluster's metadata cannot be changed: the disk is full; delete topics or other files", "err", err)
+		}
 		select {
 		case <-time.After(noSpaceRetry):
 		case <-d.stop:

@@ -254,14 +254,19 @@ func (c *Controller) onDisk(r diskResult) error {
 	if r.err != nil {
 		return r.err
 	}
+	c.sinceSnapshot = r.since
 	if s := r.snapshot; s != nil {
+		c.snapshotting = false
+		if r.size == 0 { // the disk is full, and need not be asked again with every entry
+			c.snapshotDue = r.since + snapshotBytes
+			return nil
+		}
 		// Up to the snapshot before this one: another voter that is a few entries behind shall not need a whole snapshot
 		// because one was taken here.
 		c.log.compact(c.snapshotIndex)
-		c.snapshotting, c.snapshotSize, c.snapshotIndex = false, int64(r.size), s.index
+		c.snapshotIndex, c.snapshotDue = s.index, max(snapshotBytes, int64(r.size))
 		return nil
 	}
-	c.sinceSnapshot = r.since
 	if s := r.append.GetSnapshot(); !raft.IsEmptySnap(s) {
 		if err := c.install(s); err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 
 // maybeSnapshot has a snapshot written when the log has grown long.
 func (c *Controller) maybeSnapshot() {
-	if c.snapshotting || c.sinceSnapshot < max(snapshotBytes, c.snapshotSize) || c.index <= c.log.base {
+	if c.snapshotting || c.sinceSnapshot < c.snapshotDue || c.index <= c.log.base {
 		return
 	}
 	c.snapshotting = true

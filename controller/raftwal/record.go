@@ -18,6 +18,8 @@ const (
 	// maxRecord bounds the payload of one record: it is what opening a segment may ask of memory at once. The largest
 	// that a controller writes is the change of leader of each partition of a broker, 25 bytes each.
 	maxRecord = 64 << 20
+	// MaxEntries bounds the data of the entries of one Append: half a record, since there is more in one than data.
+	MaxEntries = maxRecord / 2
 	// minEntry is the least number of bytes that an entry takes in a payload.
 	minEntry = 4
 )

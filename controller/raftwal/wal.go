@@ -64,7 +64,7 @@ type WAL struct {
 	// unproven is the last record of file, with the header in front of the first, when the process before this one wrote
 	// it: whether it is on the disk is not known.
 	unproven []byte
-	next     uint64    // number of the next record
+	next     uint64 // number of the next record
 	buf      []byte
 
 	hardState *raftpb.HardState // the last one written
@@ -141,8 +141,8 @@ func (w *WAL) append(c *change) error {
 	for _, e := range c.entries {
 		size += len(e.GetData())
 	}
-	if size > maxRecord/2 { // half: there is more in a record than the entries' data
-		return fmt.Errorf("a record of %d bytes is more than the controller's log takes (%d)", size, maxRecord/2)
+	if size > MaxEntries {
+		return fmt.Errorf("a record of %d bytes is more than the controller's log takes (%d)", size, MaxEntries)
 	}
 	c.reset = c.reset || w.replaced
 	err := w.write(c)
