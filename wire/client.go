@@ -13,14 +13,19 @@ import (
 )
 
 // Client is one connection to another broker. Requests may be sent concurrently and are pipelined; responses are matched
-// in order, as Kafka guarantees (rule 1.5.1). After an error the Client is closed: its owner dials another.
+// in order, as Kafka guarantees (rule 1.5.1). After an error the Client is closed: its owner dials another. It has no
+// deadline of its own: each request waits for as long as its context lets it.
 type Client struct {
-	nc       net.Conn
-	clientID string
-	limit    int32
+	nc    net.Conn
+	form  *kmsg.RequestFormatter
+	limit int32
 
-	mu      sync.Mutex // guards what follows, and the order of writes
-	next    int32      // correlation id
+	// turn holds a token of whoever writes, so that frames and exchanges have one order. It is no mutex, since a write
+	// waits for the peer: who waits for a turn can give up, and the reader, which the peer may wait for, needs none.
+	turn chan struct{}
+	next int32 // correlation id; who has the turn may use it
+
+	mu      sync.Mutex // guards what follows; memory only
 	waiting []*exchange
 	err     error
 
@@ -41,20 +46,26 @@ const maxExchanges = 64
 // ErrClientClosed is the error of a Client after Close.
 var ErrClientClosed = errors.New("connection to the broker is closed")
 
-// NewClient takes over a connection. A response larger than limit bytes closes it. Close ends its reader goroutine.
+// NewClient takes over a connection; the peer sees clientID as its client id. A response larger than limit bytes closes
+// the connection. Close ends its reader goroutine.
 func NewClient(nc net.Conn, clientID string, limit int32) *Client {
-	c := &Client{nc: nc, clientID: clientID, limit: limit, done: make(chan struct{})}
+	c := &Client{
+		nc: nc, form: kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)), limit: limit,
+		turn: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 	go c.read()
 	return c
 }
 
-// Do sends a request, whose version is set, and waits for its response or the end of ctx. The response of a request that
-// was given up is still read and dropped, so that the others keep their order.
+// Do sends a request, whose version is set, and waits for its response or the end of ctx. Every request must have a
+// response, which a Produce with acks=0 has not. The response of a request that was given up is still read and dropped,
+// so that the others keep their order; one that is given up while it is being written ends the Client. More than
+// maxExchanges requests in flight are an error.
 func (c *Client) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	x := &exchange{resp: req.ResponseKind(), done: make(chan error, 1)}
 	x.resp.SetVersion(req.GetVersion())
 	x.flex = req.IsFlexible() && req.Key() != apiVersions
-	if err := c.send(req, x); err != nil {
+	if err := c.send(ctx, req, x); err != nil {
 		return nil, fmt.Errorf("send %s to %s: %w", kmsg.NameForKey(req.Key()), c.nc.RemoteAddr(), err)
 	}
 	select {
@@ -68,8 +79,32 @@ func (c *Client) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, error
 	}
 }
 
-// send writes a request and queues its exchange in the same order.
-func (c *Client) send(req kmsg.Request, x *exchange) error {
+// send queues an exchange and writes its request (rule 1.2) when it is its turn.
+func (c *Client) send(ctx context.Context, req kmsg.Request, x *exchange) error {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.next++
+	x.id = c.next
+	b := c.form.AppendRequest(nil, req, x.id)
+	if err := c.await(x); err != nil {
+		return err
+	}
+	giveUp := context.AfterFunc(ctx, func() { c.fail(ctx.Err()) })
+	defer giveUp()
+	if _, err := c.nc.Write(b); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+// await queues an exchange.
+func (c *Client) await(x *exchange) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -78,33 +113,8 @@ func (c *Client) send(req kmsg.Request, x *exchange) error {
 	if len(c.waiting) >= maxExchanges {
 		return fmt.Errorf("%d requests are in flight already", len(c.waiting))
 	}
-	c.next++
-	x.id = c.next
-	b := appendRequest(nil, c.clientID, x.id, req)
 	c.waiting = append(c.waiting, x)
-	// The write may block for as long as the peer does not read. Requests are small, and the owner's deadline on the
-	// connection bounds it; the lock keeps the order of frames and exchanges the same.
-	if _, err := c.nc.Write(b); err != nil {
-		c.failLocked(err)
-		return err
-	}
 	return nil
-}
-
-// appendRequest encodes a request frame (rule 1.2).
-func appendRequest(b []byte, clientID string, id int32, req kmsg.Request) []byte {
-	b = append(b, 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(req.Key()))
-	b = binary.BigEndian.AppendUint16(b, uint16(req.GetVersion()))
-	b = binary.BigEndian.AppendUint32(b, uint32(id))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(clientID)))
-	b = append(b, clientID...)
-	if req.IsFlexible() {
-		b = append(b, 0)
-	}
-	b = req.AppendTo(b)
-	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	return b
 }
 
 // read is the reader goroutine. It ends with the connection.
@@ -112,16 +122,11 @@ func (c *Client) read() {
 	defer close(c.done)
 	for {
 		body, err := c.receive()
-		if err != nil {
-			c.mu.Lock()
-			c.failLocked(err)
-			c.mu.Unlock()
-			return
+		if err == nil {
+			err = c.deliver(body)
 		}
-		if err := c.deliver(body); err != nil {
-			c.mu.Lock()
-			c.failLocked(err)
-			c.mu.Unlock()
+		if err != nil {
+			c.fail(err)
 			return
 		}
 	}
@@ -172,23 +177,26 @@ func (x *exchange) decode(b []byte) error {
 	return x.resp.ReadFrom(b)
 }
 
-// failLocked ends the Client: everybody who waits gets err, and so does everybody who comes. mu is held.
-func (c *Client) failLocked(err error) {
+// fail ends the Client: everybody who waits gets err, and so does everybody who comes. It returns the error that the
+// Client ended with, which is that of the first call.
+func (c *Client) fail(err error) error {
+	c.mu.Lock()
 	if c.err != nil {
-		return
+		defer c.mu.Unlock()
+		return c.err
 	}
-	c.err = err
+	waiting := c.waiting
+	c.err, c.waiting = err, nil
+	c.mu.Unlock()
 	c.nc.Close()
-	for _, x := range c.waiting {
+	for _, x := range waiting {
 		x.done <- err
 	}
-	c.waiting = nil
+	return err
 }
 
 // Close closes the connection and waits for its reader.
 func (c *Client) Close() {
-	c.mu.Lock()
-	c.failLocked(ErrClientClosed)
-	c.mu.Unlock()
+	c.fail(ErrClientClosed)
 	<-c.done
 }

@@ -2,10 +2,13 @@ package wire
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -97,4 +100,76 @@ func TestClientGivesUp(t *testing.T) {
 	if _, err := c.Do(t.Context(), req); err == nil {
 		t.Error("a response of 2 GiB is taken")
 	}
+}
+
+// frameFrom reads one request from the far end of a client's connection.
+func frameFrom(t *testing.T, far net.Conn) {
+	t.Helper()
+	var size [4]byte
+	if _, err := io.ReadFull(far, size[:]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, far, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestClientReadsWhileItWrites: responses are taken while a request is being written to a peer that reads on only when
+// it is rid of them.
+func TestClientReadsWhileItWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		c := NewClient(near, "test", 100)
+		defer c.Close()
+		var wg sync.WaitGroup
+		ask := func() {
+			wg.Go(func() {
+				if _, err := c.Do(t.Context(), kmsg.NewPtrListGroupsRequest()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range 2 {
+			ask()
+			synctest.Wait()
+			frameFrom(t, far)
+		}
+		ask()
+		synctest.Wait() // it writes
+		for id := range byte(3) {
+			if id == 2 {
+				frameFrom(t, far)
+			}
+			if _, err := far.Write([]byte{0, 0, 0, 10, 0, 0, 0, id + 1, 0, 0, 0, 0, 0, 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wg.Wait()
+	})
+}
+
+// TestClientGivesUpWriting: no request waits longer than it wants to for a peer that does not read, nor for the request
+// that is before it. The connection, on which half a request may be, ends.
+func TestClientGivesUpWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		c := NewClient(near, "test", 100)
+		defer c.Close()
+		defer far.Close()
+		var wg sync.WaitGroup
+		for patience := range 2 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(2-patience)*time.Second)
+				defer cancel()
+				if _, err := c.Do(ctx, kmsg.NewPtrListGroupsRequest()); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("gave up with %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if _, err := c.Do(t.Context(), kmsg.NewPtrListGroupsRequest()); err == nil {
+			t.Error("the connection goes on after half a request")
+		}
+	})
 }
