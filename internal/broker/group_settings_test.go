@@ -124,7 +124,7 @@ func TestGroupSettings(t *testing.T) {
 			}
 		}},
 		{"group.initial.rebalance.delay.ms=3600000", func(c *plainClient) {
-			newPlainClient(c.t, c.b).send(joinRequest(10_000)) // answered in an hour
+			go newPlainClient(c.t, c.b).Do(c.t.Context(), joinRequest(10_000)) // answered in an hour
 			eventually(c.t, "a group that waits for more members", func() bool { return c.inState("PreparingRebalance") == 1 })
 		}},
 		{"group.max.size=1 group.initial.rebalance.delay.ms=0", func(c *plainClient) {
@@ -187,8 +187,7 @@ func TestOffsetsRetention(t *testing.T) {
 	c := newPlainClient(t, b)
 	c.create("t", 1)
 	c.coordinate()
-	c.name = "__admin_client" // others may not write there
-	c.produce(group.OffsetsTopic, 0, oldOffset(t), nil)
+	newNamedClient(t, b, "__admin_client").produce(group.OffsetsTopic, 0, oldOffset(t), nil) // others may not write there
 	restart := func(options ...string) {
 		if err := b.Stop(t.Context()); err != nil {
 			t.Fatal(err)
@@ -225,16 +224,6 @@ func (c *plainClient) commitsWith(codec record.Codec) {
 	if got := c.offsetsCodec(); got != codec {
 		c.t.Errorf("the codec is %v, want %v", got, codec)
 	}
-}
-
-// send sends a request whose answer nobody waits for.
-func (c *plainClient) send(q kmsg.Request) {
-	c.t.Helper()
-	c.id++
-	if _, err := c.conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.name)).AppendRequest(nil, q, c.id)); err != nil {
-		c.t.Fatal(err)
-	}
-	c.conn.SetDeadline(time.Time{})
 }
 
 // TestGroupMemory: who would make groups take more memory than kbroker.group.max.bytes may not join, until the setting is

@@ -2,8 +2,6 @@ package broker
 
 import (
 	"bytes"
-	"encoding/binary"
-	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -80,7 +78,8 @@ func TestQuotas(t *testing.T) {
 		row := kmsg.NewCreateTopicsRequestTopic()
 		row.Topic, row.NumPartitions, row.ReplicationFactor = topic, partitions, 1
 		req.Topics, req.TimeoutMillis = append(req.Topics, row), 10_000
-		answer := rawAnswer(t, b, version, req).(*kmsg.CreateTopicsResponse)
+		req.SetVersion(version)
+		answer := newPlainClient(t, b).ask(req).(*kmsg.CreateTopicsResponse)
 		return answer.Topics[0].ErrorCode, answer.ThrottleMillis
 	}
 	if code, throttle := create("m1", 100, 7); code != 0 || throttle < 80_000 {
@@ -107,38 +106,6 @@ func TestQuotas(t *testing.T) {
 			t.Errorf("%s: clients were held back %d times, %v together", key, times, total)
 		}
 	})
-}
-
-// rawAnswer sends one request on a connection of its own, which may be throttled at will.
-func rawAnswer(t *testing.T, b *Broker, version int16, req kmsg.Request) kmsg.Response {
-	t.Helper()
-	c, err := net.Dial("tcp", b.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	req.SetVersion(version)
-	if _, err := c.Write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
-		t.Fatal(err)
-	}
-	var size [4]byte
-	if _, err := io.ReadFull(c, size[:]); err != nil {
-		t.Fatal(err)
-	}
-	answer := make([]byte, binary.BigEndian.Uint32(size[:]))
-	if _, err := io.ReadFull(c, answer); err != nil {
-		t.Fatal(err)
-	}
-	answer = answer[4:] // the correlation id
-	if req.IsFlexible() {
-		answer = answer[1:]
-	}
-	resp := req.ResponseKind()
-	if err := resp.ReadFrom(answer); err != nil {
-		t.Fatal(err)
-	}
-	return resp
 }
 
 // turnedAway reports whether a new connection is closed without being served.

@@ -305,8 +305,7 @@ func TestLiveTopicConfigs(t *testing.T) {
 			continue
 		}
 		t.Run(k.Name, func(t *testing.T) {
-			x := &liveTopic{&plainClient{t: t, b: b, conn: c.conn}, disk, k.Name}
-			c.conn.SetDeadline(time.Now().Add(time.Minute))
+			x := &liveTopic{&plainClient{t: t, b: b, Client: c.Client}, disk, k.Name}
 			x.create(k.Name, 1)
 			if fn != nil {
 				fn(x)

@@ -1,9 +1,8 @@
 package broker
 
 import (
-	"encoding/binary"
+	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,56 +19,61 @@ import (
 
 	"github.com/kbroker/kbroker/coordinator/group"
 	"github.com/kbroker/kbroker/log/record"
+	"github.com/kbroker/kbroker/wire"
 )
 
 // plainClient sends what it is told on one connection and nothing else: a real client's own requests would have to be
 // predicted too.
 type plainClient struct {
-	t    *testing.T
-	b    *Broker
-	conn net.Conn
-	id   int32
-	name string // client id
+	t *testing.T
+	b *Broker
+	*wire.Client
+	conn *countedConn
+}
 
-	sent, received int64 // bytes
+// countedConn counts what it carries, in bytes.
+type countedConn struct {
+	net.Conn
+	sent, received atomic.Int64
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.received.Add(int64(n))
+	return n, err
 }
 
 func newPlainClient(t *testing.T, b *Broker) *plainClient {
+	t.Helper()
+	return newNamedClient(t, b, "script")
+}
+
+// newNamedClient is newPlainClient with a client id.
+func newNamedClient(t *testing.T, b *Broker, id string) *plainClient {
 	t.Helper()
 	conn, err := net.Dial("tcp", b.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return &plainClient{t: t, b: b, conn: conn, name: "script"}
+	counted := &countedConn{Conn: conn}
+	c := &plainClient{t: t, b: b, Client: wire.NewClient(counted, id, 64<<20), conn: counted}
+	t.Cleanup(c.Close)
+	return c
 }
 
 // ask sends a request and returns its answer.
 func (c *plainClient) ask(q kmsg.Request) kmsg.Response {
 	c.t.Helper()
-	c.id++
-	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.name)).AppendRequest(nil, q, c.id)
-	if _, err := c.conn.Write(request); err != nil {
-		c.t.Fatal(err)
-	}
-	var size [4]byte
-	if _, err := io.ReadFull(c.conn, size[:]); err != nil {
-		c.t.Fatal(err)
-	}
-	body := make([]byte, binary.BigEndian.Uint32(size[:]))
-	if _, err := io.ReadFull(c.conn, body); err != nil {
-		c.t.Fatal(err)
-	}
-	c.sent += int64(len(request))
-	c.received += int64(len(size) + len(body))
-	resp := q.ResponseKind()
-	resp.SetVersion(q.GetVersion())
-	body = body[4:] // the correlation id
-	if resp.IsFlexible() && q.Key() != 18 {
-		body = body[1:] // no tags
-	}
-	if err := resp.ReadFrom(body); err != nil {
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	resp, err := c.Do(ctx, q)
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	return resp
@@ -229,14 +234,14 @@ func TestWorkload(t *testing.T) {
 	committed := b.replicas.LookupName(group.OffsetsTopic, 0).Log()
 
 	// The last answer may be here before those who wrote it count its bytes.
-	for b.server.Stats().BytesOut.Load() < c.received && t.Context().Err() == nil {
+	for b.server.Stats().BytesOut.Load() < c.conn.received.Load() && t.Context().Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
 	series := scrapeSeries(t, b)
 	const topics = "kafka_server_brokertopicmetrics_"
 	for name, want := range map[string]int{
-		`kbroker_network_bytes_total{direction="in"}`:                                            int(c.sent),
-		`kbroker_network_bytes_total{direction="out"}`:                                           int(c.received),
+		`kbroker_network_bytes_total{direction="in"}`:                                            int(c.conn.sent.Load()),
+		`kbroker_network_bytes_total{direction="out"}`:                                           int(c.conn.received.Load()),
 		topics + "messagesin_total":                                                              30 + 3 + 5 + 5 + 3,
 		topics + `messagesin_total{topic="a"}`:                                                   30 + 3,
 		topics + `messagesin_total{topic="b.c"}`:                                                 5,
