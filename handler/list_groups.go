@@ -37,8 +37,9 @@ func (d *Deps) listGroups(c *Context, req *kmsg.ListGroupsRequest, p *Pending) {
 			}
 		})
 	}
+	listing := group.NewListing(req.StatesFilter, req.TypesFilter)
 	d.Groups.DoEach(all.expect, func(i int, m *group.Machine, _ time.Time, e *coordinator.Effects) {
-		m.ListGroups(req.StatesFilter, req.TypesFilter, func(rows []kmsg.ListGroupsResponseGroup, err error) {
+		m.ListGroups(listing, func(rows []kmsg.ListGroupsResponseGroup, err error) {
 			if err != nil {
 				fail(i, err)
 				return

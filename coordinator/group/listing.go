@@ -40,23 +40,30 @@ func (g *Group) empty() (since time.Time, ok bool) {
 	return g.members.empty()
 }
 
-// ListGroups decides what this machine adds to a ListGroups response (rule 8.5.1): rows in no order. Filters are compared
-// without regard to case; without one everything passes.
-func (m *Machine) ListGroups(states, kinds []string, reply func([]kmsg.ListGroupsResponseGroup, error), e *coordinator.Effects) {
-	state, kind := newFilter(states), newFilter(kinds)
+// Listing is which groups a ListGroups request asks for (rule 8.5.1): those in one of some states and of one of some types,
+// compared without regard to case; without any, all. All machines share one.
+type Listing struct{ states, kinds filter }
+
+// NewListing makes a listing of the names in a request.
+func NewListing(states, kinds []string) *Listing {
+	return &Listing{newFilter(states), newFilter(kinds)}
+}
+
+// ListGroups decides what this machine adds to a ListGroups response: rows in no order.
+func (m *Machine) ListGroups(l *Listing, reply func([]kmsg.ListGroupsResponseGroup, error), e *coordinator.Effects) {
 	var rows []kmsg.ListGroupsResponseGroup
 	for _, g := range m.groups {
 		row := kmsg.NewListGroupsResponseGroup()
 		row.Group, row.ProtocolType, row.GroupState, row.GroupType = g.ID, g.protocolType(), g.state(), g.kind()
-		if state.passes(row.GroupState) && kind.passes(row.GroupType) {
+		if l.states.passes(row.GroupState) && l.kinds.passes(row.GroupType) {
 			rows = append(rows, row)
 		}
 	}
 	e.Answer(func(err error) { reply(rows, err) })
 }
 
-// filter has the names that are asked for, in lower case; nil asks for everything. A request may have a million of them,
-// and there may be as many groups.
+// filter has the names that are asked for, in lower case; nil asks for everything. A request may have hundreds of thousands
+// of them, and there may be as many groups.
 type filter map[string]bool
 
 func newFilter(names []string) filter {
