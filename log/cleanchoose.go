@@ -44,7 +44,8 @@ func (w *dirtyLog) due(cfg *Config) bool {
 // inspect looks at a log with compact in its policy; ok is false when there is nothing in it to clean.
 //
 // Beyond what the rules say, nothing at or above the segment of the recovery point is touched: what lies below is durable
-// with its indexes, and no recovery begins there by a position in bytes, which cleaning changes.
+// with its indexes, and no recovery begins there by a position in bytes, which cleaning changes, once the marks are
+// synced (swap).
 func (l *Log) inspect(now time.Time) (w dirtyLog, ok bool, err error) {
 	cfg := l.cfg.Load()
 	l.mu.Lock()

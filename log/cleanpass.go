@@ -190,10 +190,10 @@ func (p *cleaning) writeFailed(cause error, out *cleanOutput) error {
 		return p.l.dir.fail(fmt.Errorf("%s: remove what was cleaned: %w", p.l.tp, err))
 	}
 	switch {
+	case isNoSpace(cause):
+		return fmt.Errorf("%w: %w", errNoRoom, cause)
 	case out.err == nil || isTooManyFiles(out.err):
 		return cause
-	case isNoSpace(out.err):
-		return fmt.Errorf("%w: %w", errNoRoom, cause)
 	}
 	return p.l.dir.writeFailed(p.l.tp, cause)
 }

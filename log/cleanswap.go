@@ -27,6 +27,11 @@ func (l *Log) swap(old []*segment, out *cleanOutput, cuts uint64) error {
 	if !l.unchanged(old, cuts) {
 		return errCleaningAborted
 	}
+	// The recovery point lies above, but the marks on the disk may still have an older one, whose place in bytes would be
+	// the middle of a batch in a file that replaces it: recovery would take what follows for a torn tail.
+	if err := l.dir.committer.do(nil, true); err != nil {
+		return err
+	}
 	if err := l.commitSwap(out); err != nil {
 		return err
 	}
