@@ -42,7 +42,7 @@ func TestCleanerAgainstMap(t *testing.T) {
 	}
 	h.stop()
 	t.Logf("%d records, %d of them live; %d passes, %d restarts, %d of them in a swap; %d reads of the whole log; at most %d bytes, %d in the end",
-		h.written, len(h.view), h.passes, h.restarts, h.cuts, h.reads.Load(), h.largest, h.l.Size())
+		h.written, len(h.model.view), h.passes, h.restarts, h.cuts, h.reads.Load(), h.largest, h.l.Size())
 	if h.passes < 3 || h.restarts < 3 || h.cuts == 0 || h.reads.Load() == 0 {
 		t.Error("that is too little to show anything")
 	}
@@ -65,11 +65,8 @@ type history struct {
 	m      *Manager
 	l      *Log
 
-	view    map[string]int     // committed and known to be durable
-	newest  map[string]int64   // offset of what view says of a key
-	pending map[int64][]change // of open transactions, by producer id
-	journal []journalEntry     // what a power cut may take
-	seq     map[int64]int32
+	model   keyModel
+	seq     map[int64]int32 // next sequence, by producer id
 	written int
 	value   int
 	aborted []atomic.Bool // by value: readers must not see it
@@ -85,26 +82,9 @@ type history struct {
 	largest                int64
 }
 
-// change is a record: value 0 is a tombstone.
-type change struct {
-	offset int64
-	key    string
-	value  int
-}
-
-// journalEntry is a batch or a marker in the log.
-type journalEntry struct {
-	last    int64 // offset
-	pid     int64
-	txn     bool
-	changes []change
-	marker  bool
-	commit  bool
-}
-
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 1)), codecs: record.NewCodecs(), cfg: compactConfig(), disk: simfs.New(),
-		view: map[string]int{}, newest: map[string]int64{}, pending: map[int64][]change{}, seq: map[int64]int32{}, aborted: make([]atomic.Bool, *cleanWrites+moreWrites+stepWrites)}
+		model: newKeyModel(), seq: map[int64]int32{}, aborted: make([]atomic.Bool, *cleanWrites+moreWrites+stepWrites)}
 	h.disk.SetCapacity(64 << 20)
 	h.cfg.SegmentBytes, h.cfg.IndexIntervalBytes, h.cfg.SegmentIndexBytes = 128<<10, 1024, 4096
 	h.cfg.MinCleanableDirtyRatio, h.cfg.DeleteRetentionMs = 0.3, 20
@@ -126,18 +106,18 @@ func (h *history) start() {
 	}
 	h.l = createLog(h.t, h.m, "t", 0, h.cfg)
 	h.l.HighWatermarkMoved(h.l.End().Offset)
-	h.settle(h.l.End().Offset)
-	for _, changes := range h.pending { // the power may have taken the marker
+	h.model.settle(h.l.End().Offset)
+	for _, changes := range h.model.pending { // the power may have taken the marker
 		for _, c := range changes {
 			h.aborted[c.value].Store(false)
 		}
 	}
-	for _, pid := range slices.Sorted(maps.Keys(h.pending)) { // or readers would not see what lies behind
+	for _, pid := range slices.Sorted(maps.Keys(h.model.pending)) { // or readers would not see what lies behind
 		h.end(pid, h.r.IntN(2) == 0)
 	}
 	waitDurable(h.t, h.l, h.l.End().Offset)
 	h.l.HighWatermarkMoved(h.l.End().Offset)
-	h.settle(h.l.End().Offset)
+	h.model.settle(h.l.End().Offset)
 	h.compare()
 	clear(h.seq)
 	for _, p := range h.l.ActiveProducers(nil) {
@@ -151,39 +131,6 @@ func (h *history) start() {
 	h.stopRead = make(chan struct{})
 	for range 2 {
 		h.readers.Go(h.read)
-	}
-}
-
-// settle takes what lies below end into the model; what does not was lost with the power.
-func (h *history) settle(end int64) {
-	for _, e := range h.journal {
-		switch {
-		case e.last >= end:
-		case e.marker:
-			if e.commit {
-				h.apply(h.pending[e.pid])
-			}
-			delete(h.pending, e.pid)
-		case e.txn:
-			h.pending[e.pid] = append(h.pending[e.pid], e.changes...)
-		default:
-			h.apply(e.changes)
-		}
-	}
-	h.journal = h.journal[:0]
-}
-
-func (h *history) apply(changes []change) {
-	for _, c := range changes {
-		if c.offset < h.newest[c.key] { // of a transaction that was committed when something newer was there
-			continue
-		}
-		h.newest[c.key] = c.offset
-		if c.value == 0 {
-			delete(h.view, c.key)
-		} else {
-			h.view[c.key] = c.value
-		}
 	}
 }
 
@@ -202,16 +149,16 @@ func (h *history) compare() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if maps.Equal(got, h.view) {
+	if maps.Equal(got, h.model.view) {
 		return
 	}
-	for key, v := range h.view {
+	for key, v := range h.model.view {
 		if got[key] != v {
 			h.t.Errorf("key %s has %d, not %d", key, got[key], v)
 		}
 	}
 	for key, v := range got {
-		if _, ok := h.view[key]; !ok {
+		if _, ok := h.model.view[key]; !ok {
 			h.t.Errorf("key %s has %d and is gone", key, v)
 		}
 	}
@@ -250,7 +197,7 @@ func (h *history) read() {
 // step writes some batches, and now and then restarts.
 func (h *history) step() {
 	for range 1 + h.r.IntN(40) {
-		if pid := int64(10 + h.r.IntN(3)); h.r.IntN(4) == 0 && len(h.inTxn(pid)) > 0 {
+		if pid := int64(10 + h.r.IntN(3)); h.r.IntN(4) == 0 && len(h.model.inTxn(pid)) > 0 {
 			h.end(pid, h.r.IntN(2) == 0)
 		} else {
 			h.put()
@@ -295,19 +242,6 @@ func (h *history) cutInSwap() {
 	}})
 }
 
-// inTxn returns what the producer's open transaction has, nothing when there is none.
-func (h *history) inTxn(pid int64) (open []change) {
-	open = slices.Clone(h.pending[pid])
-	for _, e := range h.journal {
-		if e.pid == pid && e.txn {
-			open = append(open, e.changes...)
-		} else if e.pid == pid && e.marker {
-			open = open[:0]
-		}
-	}
-	return open
-}
-
 // put appends a batch of a random producer: none, an idempotent one, or one in a transaction.
 func (h *history) put() {
 	e := journalEntry{}
@@ -345,7 +279,7 @@ func (h *history) put() {
 // end ends a transaction.
 func (h *history) end(pid int64, commit bool) {
 	if !commit {
-		for _, c := range h.inTxn(pid) {
+		for _, c := range h.model.inTxn(pid) {
 			h.aborted[c.value].Store(c.value > 0)
 		}
 	}
@@ -373,7 +307,7 @@ func (h *history) append(b record.Batch, origin Origin, e journalEntry) {
 	for i := range e.changes {
 		e.changes[i].offset = a.BaseOffset + int64(i)
 	}
-	h.journal = append(h.journal, e)
+	h.model.journal = append(h.model.journal, e)
 }
 
 // bound waits until what was written is durable, and until the log is small.
@@ -384,7 +318,7 @@ func (h *history) bound() {
 		size := h.l.Size()
 		h.largest = max(h.largest, size)
 		if end == h.l.End().Offset && size < cleanedBound/2 {
-			h.settle(end)
+			h.model.settle(end)
 			if h.r.IntN(20) == 0 {
 				h.m.Checkpoint()
 			}
@@ -438,7 +372,7 @@ func (h *history) stop() {
 	if left := h.crashed.Load(); left != nil {
 		h.restart(left)
 	}
-	for _, pid := range slices.Sorted(maps.Keys(h.pending)) {
+	for _, pid := range slices.Sorted(maps.Keys(h.model.pending)) {
 		h.end(pid, false)
 	}
 	rollNow(h.t, h.l)
