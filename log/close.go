@@ -29,17 +29,16 @@ func (m *Manager) Delete(tp TopicPartition) error {
 	if err := l.dir.failure(); err != nil {
 		return err
 	}
-	// Without the promise first: a crash in between would leave a promise that nobody keeps.
-	if err := l.dir.committer.do(func() { l.dir.marks.release(l.key()) }, true); err != nil {
+	// Without the promise first: a crash in between would leave a promise that nobody keeps. A full disk hinders no
+	// deletion, since that makes room: what could not be written follows then.
+	if err := l.dir.committer.do(func() { l.dir.marks.release(l.key()) }, true); err != nil && !isNoSpace(err) {
 		return err
 	}
 	m.cleaner.forget(l)
-	l.dir.keeper.forget(tp)
-	if l.cleaned.Load() >= 0 { // a topic that is made anew under this name must not be taken for clean
-		l.cleaned.Store(-1)
-		if err := l.dir.keeper.writeCleaned(l); err != nil {
-			return err
-		}
+	if l.start.Load() == 0 && l.cleaned.Load() < 0 {
+		l.dir.keeper.forget(tp)
+	} else if err := l.dir.keeper.forgetNow(tp); err != nil {
+		return err
 	}
 	if l.active() == nil {
 		if _, err := m.fs.Stat(l.path); isNotExist(err) {

@@ -16,6 +16,7 @@ func (r *recovery) conclude(l *Log, p *plan, found findings) error {
 		}
 		l.loss = &Loss{Offset: end.Offset, Promised: p.promised, Reason: reason}
 		r.m.logger.Error("a log has lost acknowledged records: it can be read up to there, and takes no appends", "log", l.tp.String(), "loss", l.loss.String())
+		l.dir.marks.set(l.dir.marks.slot(l.key()), p.promised) // Kafka's promise is ours from now on
 	} else if err := r.cutTorn(l, segs, &found); err != nil {
 		return err
 	}

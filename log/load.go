@@ -209,8 +209,7 @@ func (d *Dir) setAsideStray(name DirName, key MarkKey) error {
 	if err := d.committer.do(func() { d.marks.release(key) }, true); err != nil {
 		return err
 	}
-	d.keeper.forget(name.TopicPartition)
-	return nil
+	return d.keeper.forgetNow(name.TopicPartition)
 }
 
 // setAside renames a log's directory to another kind, under a unique name.

@@ -47,11 +47,32 @@ func (k *keeper) note(tp TopicPartition, offset int64) {
 	k.mu.Unlock()
 }
 
-// forget removes a log from the checkpoints.
+// forget removes a log from the checkpoints, with the next rewrite.
 func (k *keeper) forget(tp TopicPartition) {
 	k.mu.Lock()
 	k.noted = append(k.noted, notedPoint{tp: tp, gone: true})
 	k.mu.Unlock()
+}
+
+// forgetNow is forget, and returns when the rows are gone from the disk with which a crash would do harm to a log that is
+// made anew under the name: its records would lie below the old log start, or be taken for clean. On a full disk they go
+// when there is room, since a deletion is what makes some. It waits: no lock may be held. The log's token may.
+func (k *keeper) forgetNow(tp TopicPartition) error {
+	k.forget(tp)
+	err := errStopped
+	k.do(func() {
+		k.takeNoted()
+		for _, f := range []*offsetFile{&k.starts, &k.cleaned} {
+			if err = f.write(k.dir); err != nil {
+				err = k.dir.writeFailed(tp, err)
+				return
+			}
+		}
+	})
+	if isNoSpace(err) {
+		return nil
+	}
+	return err
 }
 
 // notedStart is a log start that changed, as the checkpoint is to have it.

@@ -193,10 +193,11 @@ func (s *segment) checkTimes(end int64) error {
 // was kept; otherwise the start of the segment that holds it, or of an earlier one with a snapshot (rule 3.9.4).
 func (r *recovery) plan(l *Log, files *logFiles, v mark, marked bool) (plan, error) {
 	segs := l.segmentList()
-	p := plan{promised: l.dir.recoveryPoints[l.tp], snapshot: -1, marked: marked}
-	recovery := p.promised
-	if marked {
-		p.promised, recovery = v.end, v.recovery.Offset
+	p := plan{promised: v.end, snapshot: -1, marked: marked}
+	recovery := v.recovery.Offset
+	if !marked && l.dir.meta.Format == 0 { // Kafka's; in a directory of ours it may be that of an earlier log of this name
+		p.promised = l.dir.recoveryPoints[l.tp]
+		recovery = p.promised
 	}
 	p.i = max(floorSegment(segs, recovery), 0)
 	last := segs[p.i]
