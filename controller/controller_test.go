@@ -410,16 +410,20 @@ func grow(t testing.TB, c *Controller, name string) {
 
 // A snapshot is taken once, and the entries in front of it are kept in memory until the next one.
 func TestSnapshotIsTakenOnce(t *testing.T) {
-	disk := newDisk(t)
-	c := start(t, testConfig(t, disk, "/data"))
-	join(t, c, 1)
-	grow(t, c, "t")
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if c.snapshotIndex <= 1 || c.log.base != 1 {
-		t.Errorf("after the snapshot at index %d the log in memory begins behind %d, want 1", c.snapshotIndex, c.log.base)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, testConfig(t, newDisk(t), "/data"))
+		join(t, c, 1)
+		for i := range 3 { // some 450 kB each time
+			create(t, c, fmt.Sprint("big", i), 9000)
+		}
+		synctest.Wait() // until the disk has the snapshot, and nothing else comes
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c.snapshotIndex <= 1 || c.log.base != 1 {
+			t.Errorf("after the snapshot at index %d the log in memory begins behind %d, want 1", c.snapshotIndex, c.log.base)
+		}
+	})
 }
 
 // On a full disk a snapshot is not tried again with every entry, and what it was to replace stays in memory.
