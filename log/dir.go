@@ -51,6 +51,7 @@ type Dir struct {
 
 	state  atomic.Int32
 	failed atomic.Pointer[dirError]
+	down   chan struct{} // closed when the state is DirFailed
 }
 
 // dirError is why a directory failed.
@@ -64,6 +65,12 @@ func (d *Dir) ID() [16]byte { return d.meta.DirectoryID }
 
 // State returns whether the directory can be written.
 func (d *Dir) State() DirState { return DirState(d.state.Load()) }
+
+// Failed is closed when the directory has failed; Err says why.
+func (d *Dir) Failed() <-chan struct{} { return d.down }
+
+// Err returns why the directory failed, or nil. The error wraps KAFKA_STORAGE_ERROR.
+func (d *Dir) Err() error { return d.failure() }
 
 // Space returns the bytes free to this process and the total bytes of the file system.
 func (d *Dir) Space() (free, total uint64, err error) { return d.m.fs.Space(d.path) }
@@ -121,6 +128,7 @@ func (d *Dir) fail(cause error) error {
 	err := fmt.Errorf("data directory %s failed and is not used any more until a restart; check its disk: %w: %w", d.path, cause, kerr.KafkaStorageError)
 	if d.failed.CompareAndSwap(nil, &dirError{err}) {
 		d.state.Store(int32(DirFailed))
+		close(d.down)
 		d.m.logger.Error("a data directory failed: its partitions are offline until a restart", "dir", d.path, "error", cause)
 		d.committer.wakeUp()
 	}

@@ -53,7 +53,7 @@ func (m *Manager) lockDir(name string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s is in use or can't be locked; stop the other process, or set log.dirs: %w", name, err)
 	}
-	d := &Dir{m: m, path: name, lock: lock, brokerEpoch: -1, ownMount: m.fs.OwnMount(name)}
+	d := &Dir{m: m, path: name, lock: lock, brokerEpoch: -1, ownMount: m.fs.OwnMount(name), down: make(chan struct{})}
 	d.committer = newCommitter(d)
 	d.keeper = newKeeper(d)
 	return d, nil

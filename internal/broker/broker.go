@@ -152,13 +152,18 @@ func (b *Broker) HTTPAddr() net.Addr {
 	return b.http.addr()
 }
 
-// Wait returns when ctx ends, or with the reason when the node can't go on: its controller has failed.
+// Wait returns when ctx ends, or with the reason when the node can't go on: its controller has failed, or the directory
+// that the controller keeps its files in (rule 3.1.5). With one data directory nothing could be served then until a
+// restart, which looks at what the disk really has; whoever watches over the process learns of it by its end. Another
+// directory that failed takes only its own partitions along.
 func (b *Broker) Wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-b.controller.Done():
 		return fmt.Errorf("the controller stopped: %w", b.controller.Err())
+	case <-b.metadataDir().Failed():
+		return fmt.Errorf("the data directory of the cluster's metadata is lost: %w", b.metadataDir().Err())
 	}
 }
 

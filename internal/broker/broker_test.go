@@ -159,6 +159,9 @@ func TestFailedSync(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	if err := b.Wait(ctx); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the node does not end, with one directory that failed: %v", err)
+	}
 	if err := b.Stop(ctx); !errors.Is(err, kerr.KafkaStorageError) {
 		t.Errorf("stop: %v", err)
 	}

@@ -63,7 +63,8 @@ const (
 	indexPage = `kbroker
 
 /livez    the process is alive
-/readyz   200 while clients are served, else 503 and what the node is busy with; also /healthz
+/readyz   200 while clients are served, with the data directories that are full or have failed; else 503 and what
+          the node is busy with; also /healthz
 /metrics  metrics for Prometheus
 `
 	indexProfiles = "/debug/pprof/  profiles, on loopback only\n"
@@ -91,10 +92,18 @@ func (s *httpServer) routes(metrics http.Handler, profiles bool) http.Handler {
 }
 
 // readyz is 200 while clients are served, and 503 with what the node is busy with otherwise.
+//
+// A data directory that is full or has failed is named, and changes nothing about the code: who asks takes a node that is
+// not ready away from its clients, and with it the fetches that still work, the deletes that make room again, and the
+// partitions of the other directories. A produce that is refused says why, and kbroker_directory_full and
+// kafka_log_logmanager_logdirectoryoffline are what to be woken up by. A node that has nothing left to serve ends: see
+// Broker.Wait.
 func (s *httpServer) readyz(w http.ResponseWriter, _ *http.Request) {
 	h := s.b.health.now()
 	w.Header().Set("Content-Type", "application/json")
-	if !h.Ready {
+	if h.Ready {
+		h.Directories = s.b.impaired()
+	} else {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(h)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,6 +22,8 @@ const (
 	maxTopicSeries = 2000
 	// maxScrapes bounds the scrapes at a time: each walks all partitions.
 	maxScrapes = 4
+	// maxScrapeTime bounds how long one may take to be read: a peer that does not read would keep the place of others.
+	maxScrapeTime = time.Minute
 )
 
 // metric is one family of /metrics: exactly one of the functions says what its series are. The counters are kept by the
@@ -71,6 +74,8 @@ func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
 		return
 	}
+	// An error says that w is not a connection. The server lifts the deadline before the next request.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxScrapeTime))
 	w.Header().Set("Content-Type", exposition.ContentType)
 	out := io.Writer(w)
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {

@@ -85,9 +85,15 @@ var ownMetrics = []metric{
 		_, total, err := d.Space()
 		return float64(total), err == nil
 	}),
-	ofDirs("kbroker_directory_full", gauge, "1 while a data directory takes no appends for lack of room.", func(d *log.Dir) (float64, bool) {
-		return float64(one(d.State() == log.DirFull)), true
-	}),
+	{
+		Family: exposition.Family{Name: "kbroker_directory_full", Kind: gauge, Labels: []string{"directory"},
+			Help: "1 while a data directory takes no appends, or no changes of the cluster's metadata, for lack of room."},
+		write: func(s *scrape, w *exposition.Writer) {
+			for _, d := range s.b.logs.Dirs() {
+				w.Series(float64(one(s.b.dirState(d) == log.DirFull)), d.Path())
+			}
+		},
+	},
 	ofDirs("kbroker_commit_rounds_total", counter, "Rounds in which all that was written to a data directory was made durable.", func(d *log.Dir) (float64, bool) {
 		return float64(d.Counters().CommitRounds), true
 	}),

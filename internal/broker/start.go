@@ -45,7 +45,7 @@ func (b *Broker) openDirs(context.Context) error {
 // startController opens the metadata of this node's quorum and waits until it is shown.
 func (b *Broker) startController(ctx context.Context) error {
 	cfg := b.o.Config.Broker()
-	dir := b.logs.Dirs()[0]
+	dir := b.metadataDir()
 	c, err := controller.Open(controller.Config{
 		FS: b.o.FS, DataDir: dir.Path(), DirectoryID: dir.ID(), NodeID: cfg.NodeID, ClusterID: b.clusterID,
 		Features: features(), Rules: b.rules(), Metadata: &b.metadata, Logger: b.logger,
@@ -63,6 +63,9 @@ func (b *Broker) startController(ctx context.Context) error {
 	return c.WaitReady(ctx)
 }
 
+// metadataDir is the data directory that the controller keeps its files in.
+func (b *Broker) metadataDir() *log.Dir { return b.logs.Dirs()[0] }
+
 // recover loads the logs that the metadata assigns to this node, then opens its partitions.
 func (b *Broker) recover(ctx context.Context) error {
 	done := make(chan struct{})
@@ -71,6 +74,9 @@ func (b *Broker) recover(ctx context.Context) error {
 	if err := b.logs.Load(ctx, b.known); err != nil {
 		if ctx.Err() != nil {
 			return err
+		}
+		if failed := b.metadataDir().Err(); failed != nil {
+			return failed // this node would stop at once: see Wait
 		}
 		// What can be served is served; the logs that can't were named already.
 		b.logger.Error("not every log could be opened", "err", err)
