@@ -121,8 +121,9 @@ func (h *heartbeat) stay() (*kmsg.ConsumerGroupHeartbeatResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	replaced := h.replaces(g, m)
-	if replaced != nil {
+	fewer := false // there is a member less, and others get what that was to have
+	if replaced := h.replaces(g, m); replaced != nil {
+		fewer = m != nil && m != replaced
 		m = h.replace(g, replaced)
 	}
 	before := &memberCurrent{}
@@ -131,7 +132,7 @@ func (h *heartbeat) stay() (*kmsg.ConsumerGroupHeartbeatResponse, error) {
 	}
 	m, changed, bump := h.describe(g, m)
 	im := h.machine.image()
-	g.advance(h.now, im, bump, h.e)
+	g.advance(h.now, im, bump || fewer, h.e)
 	g.retarget(h.now, im, h.e)
 	after := g.next(m, im, h.owned(), changed)
 	if !after.equal(m.memberCurrent) {

@@ -98,6 +98,12 @@ func (g *consumerGroup) rename(old *consumerMember, id string, e *coordinator.Ef
 	info, target, hasTarget := old.memberInfo, old.target, old.hasTarget
 	current := &memberCurrent{state: old.state, assigned: old.assigned.unstamped(), revoking: old.revoking.unstamped()}
 	if old.id != id {
+		if taken := g.members[id]; taken != nil { // a member that comes back as another one is no longer who it was
+			regex := taken.regex
+			g.endSession(id)
+			g.bury(id, e)
+			g.dropPattern(regex, e)
+		}
 		g.endSession(old.id)
 		g.bury(old.id, e)
 		g.write(e, memberRecord{id, info})
