@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -141,45 +142,50 @@ func (r *recovery) openEpochs(l *Log) error {
 // openSegments opens the segments found, with the indexes that they have. A missing or damaged index is made anew from
 // the headers of the log (rules 3.2.7 and 3.9.1).
 func (r *recovery) openSegments(l *Log, files *logFiles) ([]*segment, error) {
-	cfg := l.cfg.Load()
-	segs := make([]*segment, 0, len(files.segments))
-	for base, size := range files.segments {
+	bases := slices.Sorted(maps.Keys(files.segments))
+	segs := make([]*segment, 0, len(bases))
+	for i, base := range bases {
 		s := &segment{base: base, dir: l.path}
-		s.size.Store(size)
-		var errs [3]error
-		s.index, errs[0] = openOffsetIndex(r.m.fs, s.path(indexSuffix), base, cfg.SegmentIndexBytes, size)
-		s.times, errs[1] = openTimeIndex(r.m.fs, s.path(timeIndexSuffix), base, cfg.SegmentIndexBytes)
-		s.txns, errs[2] = openTxnIndex(r.m.fs, s.path(txnIndexSuffix), base)
-		if errs[2] == nil {
-			errs[2] = s.txns.verify()
+		s.size.Store(files.segments[base])
+		err := r.openIndexes(s, l.cfg.Load())
+		if err == nil && i+1 < len(bases) {
+			err = s.checkTimes(bases[i+1])
 		}
-		for _, err := range errs {
-			if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
-				for _, s := range append(segs, s) {
-					s.closeIndexes()
-				}
-				return nil, err
-			}
-			s.broken.Store(s.broken.Load() || err != nil)
-		}
-		segs = append(segs, s)
-	}
-	slices.SortFunc(segs, func(a, b *segment) int { return cmp.Compare(a.base, b.base) })
-	for i, s := range segs[:len(segs)-1] {
-		if err := s.checkTimes(segs[i+1].base); errors.Is(err, ErrCorrupt) {
-			s.broken.Store(true)
-		} else if err != nil {
+		s.closeIndexes() // a log may have more segments than this process may have descriptors
+		if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
 			return nil, err
 		}
+		s.broken.Store(err != nil)
+		segs = append(segs, s)
 	}
 	return segs, nil
+}
+
+// openIndexes opens the indexes of a segment. They are there, whatever the error; one of the disk comes before one that
+// says that an index is missing or damaged.
+func (r *recovery) openIndexes(s *segment, cfg *Config) error {
+	var errs [3]error
+	s.index, errs[0] = openOffsetIndex(r.m.fs, s.path(indexSuffix), s.base, cfg.SegmentIndexBytes, s.size.Load())
+	s.times, errs[1] = openTimeIndex(r.m.fs, s.path(timeIndexSuffix), s.base, cfg.SegmentIndexBytes)
+	s.txns, errs[2] = openTxnIndex(r.m.fs, s.path(txnIndexSuffix), s.base)
+	if errs[2] == nil {
+		errs[2] = s.txns.verify()
+	}
+	var damage error
+	for _, err := range errs {
+		if err != nil && !isNotExist(err) && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		damage = cmp.Or(damage, err)
+	}
+	return damage
 }
 
 // checkTimes checks what the time index of a sealed segment must have: an entry, whose offset lies in the segment (rule
 // 3.2.4). Without one, a search by timestamp would pass over the segment. A segment without any timestamp has none
 // either, and is looked through at each start.
 func (s *segment) checkTimes(end int64) error {
-	if s.size.Load() == 0 || s.broken.Load() {
+	if s.size.Load() == 0 {
 		return nil
 	}
 	e, ok, err := s.times.lastEntry()
