@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -59,6 +60,9 @@ func (l *Log) rebuildIndexes(s *segment) error {
 	}
 	t, interval := newTail(s.base, 0), int64(l.cfg.Load().IndexIntervalBytes)
 	err = l.m.scanHeaders(s.path(logSuffix), 0, s.size.Load(), func(b record.Batch, position int64, scan *headerScan) error {
+		if err := s.checkOffsets(b, t.next); err != nil {
+			return fmt.Errorf("%w: %w", err, ErrCorrupt)
+		}
 		info := b.Info()
 		if t.add(int64(info.Size), b.LastOffset(), info.MaxTimestamp, interval) {
 			s.addEntries(&t, b.LastOffset(), position)
@@ -80,7 +84,10 @@ func (l *Log) rebuildIndexes(s *segment) error {
 	if err := s.sealIndexes(); err != nil {
 		return err
 	}
-	return s.syncIndexes()
+	if err := s.syncIndexes(); err != nil && !isTooManyFiles(err) { // a second sync would succeed without the entries
+		return l.dir.fail(err)
+	}
+	return nil
 }
 
 // replayProducer updates a producer state with the batch that scan is at.

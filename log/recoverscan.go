@@ -31,7 +31,7 @@ func (r *recovery) verify(l *Log, p *plan) (findings, error) {
 		if errors.Is(err, ErrCorrupt) { // the log file itself; readers come to it when they come to it
 			r.m.logger.Error("a segment is damaged below the recovery point", "segment", s.path(logSuffix), "error", err)
 			s.broken.Store(true)
-		} else if err != nil {
+		} else if err != nil && !r.putOff(err) {
 			return findings{}, err
 		}
 	}
@@ -122,7 +122,7 @@ func (r *recovery) verifySegment(l *Log, s *segment, found *findings) error {
 	if r.buf == nil {
 		r.buf = vfs.AlignedBuffer(verifyBytes)
 	}
-	v := &verifier{file: file, size: size, pos: found.t.size, next: found.t.next, buf: r.buf, read: func(n int64) {
+	v := &verifier{seg: s, file: file, size: size, pos: found.t.size, next: found.t.next, buf: r.buf, read: func(n int64) {
 		found.read += n
 		r.m.progress.bytesDone.Add(n)
 	}}
@@ -168,6 +168,9 @@ func (r *recovery) replay(l *Log, s *segment, b record.Batch, whole bool, found 
 // fitEpoch makes the cache agree with a batch. Entries that no batch contradicts are kept: the data of an epoch may have
 // been compacted away, or a leader may have written nothing yet.
 func fitEpoch(c *EpochCache, epoch int32, offset int64) {
+	if epoch < 0 { // unknown, and no contradiction
+		return
+	}
 	if known, ok := c.EpochFor(offset); ok && known == epoch {
 		return
 	}

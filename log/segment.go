@@ -3,11 +3,13 @@ package log
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sort"
 	"sync/atomic"
 
 	"github.com/kbroker/kbroker/internal/vfs"
+	"github.com/kbroker/kbroker/log/record"
 )
 
 // Suffixes of a segment's files (rule 3.1.2).
@@ -90,6 +92,16 @@ func (s *segment) create(fsys vfs.FS) (vfs.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// checkOffsets refuses a batch whose offsets the log can't have at this place, behind those below next: no checksum covers
+// the base offset, and the indexes have no room for one that is too far from the segment's (rule 3.4.1d).
+func (s *segment) checkOffsets(b record.Batch, next int64) error {
+	first, delta := b.BaseOffset(), int64(b.LastOffsetDelta())
+	if first < next || delta < 0 || first-s.base > math.MaxInt32-delta {
+		return fmt.Errorf("segment %d has offsets %d to %d behind offset %d", s.base, first, b.LastOffset(), next-1)
+	}
+	return nil
 }
 
 // addEntries adds index entries for the batch at position that ends at lastOffset; t is the tail after it (rule 3.2.3).

@@ -21,6 +21,7 @@ const (
 // verifier reads the batches of a segment's file one after another, past the page cache, and verifies each: what the
 // cache shows after a failed write-back is not what the disk has. Every byte is read once.
 type verifier struct {
+	seg  *segment
 	file vfs.File // from OpenDirect
 	size int64    // of the file
 	pos  int64    // of the next batch
@@ -82,8 +83,8 @@ func (v *verifier) checkHeader(hdr []byte) error {
 	if int64(b.Size()) > v.size-v.pos {
 		return fmt.Errorf("a batch of %d bytes is cut after %d: %w", b.Size(), v.size-v.pos, errDamaged)
 	}
-	if b.BaseOffset() < v.next || b.LastOffsetDelta() < 0 {
-		return fmt.Errorf("offsets %d to %d follow offset %d: %w", b.BaseOffset(), b.LastOffset(), v.next-1, errDamaged)
+	if err := v.seg.checkOffsets(b, v.next); err != nil {
+		return fmt.Errorf("%w: %w", err, errDamaged)
 	}
 	return nil
 }
