@@ -1,51 +1,33 @@
 """Members of a consumer group with kafka-python, which speaks the classic protocol; ../README.md says what is read and written."""
 
 import sys
-import threading
 import time
 
+import churn_frame
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-_out = threading.Lock()
 
-
-class Member(ConsumerRebalanceListener):
-    def __init__(self, bootstrap: str, group: str, name: str):
-        self._name, self._group = name, group
-        self._leaving = threading.Event()
+class Member(churn_frame.Member, ConsumerRebalanceListener):
+    def __init__(self, bootstrap: str, group: str, name: str, protocol: str):
+        if protocol != "classic":
+            sys.exit(f"kafka-python does not speak {protocol}")
+        super().__init__(name)
+        self._group = group
         self._owned = set()  # partitions; the library calls again for those that it has revoked already
-        self._pending = {}  # partition: the offset to commit
         self._consumer = KafkaConsumer(
             bootstrap_servers=bootstrap, group_id=group, client_id=name, enable_auto_commit=False, auto_offset_reset="earliest",
             session_timeout_ms=6000, heartbeat_interval_ms=500, fetch_max_wait_ms=100, max_poll_records=50,
             partition_assignment_strategy=[RangePartitionAssignor])
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
 
-    def leave(self) -> None:
-        self._leaving.set()
+    def _subscribe(self) -> None:
+        self._consumer.subscribe([self._group], listener=self)
 
-    def join(self) -> None:
-        self._thread.join()
-
-    def _say(self, word: str, *more, at=None) -> None:
-        with _out:
-            print(self._name, word, at or time.time_ns(), *more, flush=True)
-
-    def _run(self) -> None:
-        try:
-            self._consumer.subscribe([self._group], listener=self)
-            while not self._leaving.is_set():
-                for tp, records in self._consumer.poll(timeout_ms=100).items():
-                    self._got(tp.partition, [r.offset for r in records])
-                self._commit(self._pending)
-            self._consumer.close(autocommit=False)
-            self._say("left")
-        except Exception as e:  # pylint: disable=broad-except
-            self._say("failed", type(e).__name__, str(e).replace("\n", " "))
+    def _poll(self) -> None:
+        for tp, records in self._consumer.poll(timeout_ms=100).items():
+            self._got(tp.partition, [r.offset for r in records])
 
     def _got(self, partition: int, offsets: list) -> None:
         first = last = offsets[0]
@@ -78,35 +60,19 @@ class Member(ConsumerRebalanceListener):
 
     def on_partitions_revoked(self, revoked) -> None:
         self._commit({tp.partition: self._pending[tp.partition] for tp in revoked if tp.partition in self._pending})
-        self._forget("revoked", revoked)
+        self._disown("revoked", revoked)
 
     def on_partitions_lost(self, lost) -> None:
-        self._forget("lost", lost)
+        self._disown("lost", lost)
 
-    def _forget(self, word: str, partitions) -> None:
+    def _disown(self, word: str, partitions) -> None:
         gone = {tp.partition for tp in partitions} & self._owned
         self._owned -= gone
-        for p in gone:
-            self._pending.pop(p, None)
-        self._say(word, *gone)
+        self._forget(word, gone)
 
-
-def main() -> None:
-    bootstrap, group = sys.argv[1:]
-    members = {}
-    for line in sys.stdin:
-        verb, name, *more = line.split()
-        if verb == "join":
-            if more != ["classic"]:
-                sys.exit(f"kafka-python does not speak {more}")
-            members[name] = Member(bootstrap, group, name)
-        else:
-            members[name].leave()
-    for m in members.values():
-        m.leave()
-    for m in members.values():
-        m.join()
+    def _close(self) -> None:
+        self._consumer.close(autocommit=False)
 
 
 if __name__ == "__main__":
-    main()
+    churn_frame.main(Member)

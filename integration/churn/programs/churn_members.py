@@ -1,19 +1,15 @@
 """Members of a consumer group with confluent-kafka (librdkafka); ../README.md says what is read and written."""
 
-import sys
-import threading
 import time
 
+import churn_frame
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-_out = threading.Lock()
 
-
-class Member:
+class Member(churn_frame.Member):
     def __init__(self, bootstrap: str, group: str, name: str, protocol: str):
-        self._name, self._group = name, group
-        self._leaving = threading.Event()
-        self._pending = {}  # partition: the offset to commit
+        super().__init__(name)
+        self._group = group
         config = {
             "bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol, "client.id": name,
             "enable.auto.commit": False, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100,
@@ -21,32 +17,12 @@ class Member:
         if protocol == "classic":
             config |= {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500, "partition.assignment.strategy": "range"}
         self._consumer = Consumer(config)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
 
-    def leave(self) -> None:
-        self._leaving.set()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _say(self, word: str, *more, at=None) -> None:
-        with _out:
-            print(self._name, word, at or time.time_ns(), *more, flush=True)
-
-    def _run(self) -> None:
-        try:
-            self._consumer.subscribe(
-                [self._group],
-                on_assign=lambda _, tps: self._say("assigned", *(tp.partition for tp in tps)),
-                on_revoke=self._revoked, on_lost=self._lost)
-            while not self._leaving.is_set():
-                self._poll()
-                self._commit(self._pending)
-            self._consumer.close()
-            self._say("left")
-        except Exception as e:  # pylint: disable=broad-except
-            self._say("failed", type(e).__name__, str(e).replace("\n", " "))
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            [self._group],
+            on_assign=lambda _, tps: self._say("assigned", *(tp.partition for tp in tps)),
+            on_revoke=self._revoked, on_lost=self._lost)
 
     def _poll(self) -> None:
         # Not consume(), which may return records of before and after a rebalance that happens within it.
@@ -91,26 +67,9 @@ class Member:
     def _lost(self, _, tps) -> None:
         self._forget("lost", [tp.partition for tp in tps])
 
-    def _forget(self, word: str, gone: list) -> None:
-        for p in gone:
-            self._pending.pop(p, None)
-        self._say(word, *gone)
-
-
-def main() -> None:
-    bootstrap, group = sys.argv[1:]
-    members = {}
-    for line in sys.stdin:
-        verb, name, *more = line.split()
-        if verb == "join":
-            members[name] = Member(bootstrap, group, name, more[0])
-        else:
-            members[name].leave()
-    for m in members.values():
-        m.leave()
-    for m in members.values():
-        m.join()
+    def _close(self) -> None:
+        self._consumer.close()
 
 
 if __name__ == "__main__":
-    main()
+    churn_frame.main(Member)
