@@ -39,37 +39,27 @@ func (c *conn) fetchOnce(d *decoder, version int16, e *encoder, r *response, lim
 		e.i16(errNone)
 		e.i32(0) // session
 	}
-	n := d.i32()
-	e.i32(n)
-	for range n {
-		name := d.str()
-		ps := c.topic(name, 0)
-		e.str(name)
-		m := d.i32()
-		e.i32(m)
-		for range m {
-			i := d.i32()
-			if version >= 9 {
-				d.i32() // leader epoch
-			}
-			offset := d.i64()
-			if version >= 5 {
-				d.i64() // log start offset
-			}
-			atMost := min(int64(d.i32()), max(limit-got, 0))
-			pos, size, end, w := ps[i].find(offset, atMost)
-			if w != nil {
-				wake = w
-			}
-			if got > 0 && got+size > limit {
-				size = 0
-			}
-			encodePartition(e, version, i, end, size)
-			if size > 0 {
-				r.sections = append(r.sections, section{len(*e), ps[i], pos, size})
-			}
-			got += size
+	for i, p := range c.eachPartition(d, e) {
+		if version >= 9 {
+			d.i32() // leader epoch
 		}
+		offset := d.i64()
+		if version >= 5 {
+			d.i64() // log start offset
+		}
+		atMost := min(int64(d.i32()), max(limit-got, 0))
+		pos, size, end, w := p.find(offset, atMost)
+		if w != nil {
+			wake = w
+		}
+		if got > 0 && got+size > limit {
+			size = 0
+		}
+		encodePartition(e, version, i, end, size)
+		if size > 0 {
+			r.sections = append(r.sections, section{len(*e), p, pos, size})
+		}
+		got += size
 	}
 	return got, wake
 }

@@ -2,7 +2,10 @@
 
 package main
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // decoder reads a request. A malformed one panics: kroof is for load generators, not for the world.
 type decoder struct{ b []byte }
@@ -167,31 +170,43 @@ func (c *conn) deleteTopics(d *decoder, e *encoder) {
 	}
 }
 
+// eachPartition goes through the partitions that a request names, by index, topic by topic. It answers with what all
+// answers begin with, the topics' names and how many partitions each has; whoever ranges over it reads the rest of each
+// partition, and answers with its index and the rest.
+func (c *conn) eachPartition(d *decoder, e *encoder) iter.Seq2[int32, *partition] {
+	return func(yield func(int32, *partition) bool) {
+		n := d.i32()
+		e.i32(n)
+		for range n {
+			name := d.str()
+			ps := c.topic(name, 0)
+			e.str(name)
+			m := d.i32()
+			e.i32(m)
+			for range m {
+				if i := d.i32(); !yield(i, ps[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (c *conn) listOffsets(d *decoder, e *encoder) {
 	const earliest = -2
 	d.i32()
-	n := d.i32()
-	e.i32(n)
-	for range n {
-		name := d.str()
-		ps := c.topic(name, 0)
-		e.str(name)
-		m := d.i32()
-		e.i32(m)
-		for range m {
-			i, timestamp := d.i32(), d.i64()
-			p := ps[i]
-			p.mu.Lock()
-			offset := p.end
-			p.mu.Unlock()
-			if timestamp == earliest {
-				offset = 0
-			}
-			e.i32(i)
-			e.i16(errNone)
-			e.i64(-1)
-			e.i64(offset)
+	for i, p := range c.eachPartition(d, e) {
+		timestamp := d.i64()
+		p.mu.Lock()
+		offset := p.end
+		p.mu.Unlock()
+		if timestamp == earliest {
+			offset = 0
 		}
+		e.i32(i)
+		e.i16(errNone)
+		e.i64(-1)
+		e.i64(offset)
 	}
 }
 
@@ -200,27 +215,17 @@ func (c *conn) produce(d *decoder, version int16, e *encoder, r *response) (acks
 	d.str() // transactional id
 	acks = d.i16()
 	d.i32() // timeout
-	n := d.i32()
-	e.i32(n)
-	for range n {
-		name := d.str()
-		ps := c.topic(name, 0)
-		e.str(name)
-		m := d.i32()
-		e.i32(m)
-		for range m {
-			i := d.i32()
-			base, code, durable := c.append(ps[i], d.bytes(d.i32()))
-			if durable != nil {
-				r.wait = append(r.wait, durable)
-			}
-			e.i32(i)
-			e.i16(code)
-			e.i64(base)
-			e.i64(-1)
-			if version >= 5 {
-				e.i64(0) // log start offset
-			}
+	for i, p := range c.eachPartition(d, e) {
+		base, code, durable := c.append(p, d.bytes(d.i32()))
+		if durable != nil {
+			r.wait = append(r.wait, durable)
+		}
+		e.i32(i)
+		e.i16(code)
+		e.i64(base)
+		e.i64(-1)
+		if version >= 5 {
+			e.i64(0) // log start offset
 		}
 	}
 	e.i32(0)
