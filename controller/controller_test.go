@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,58 +228,6 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// A full disk stops changes until there is room, and nothing else.
-func TestFullDisk(t *testing.T) {
-	disk := newDisk(t)
-	c := start(t, testConfig(t, disk, "/data"))
-	join(t, c, 1)
-	create(t, c, "a", 1)
-	free, total, err := disk.Space("/data")
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk.SetCapacity(int64(total - free))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := c.Client().CreateTopics(ctx, []NewTopic{{Name: "b", Partitions: 1, ReplicationFactor: 1}}, false); !errors.Is(err, kerr.RequestTimedOut) {
-		t.Errorf("got %v", err)
-	}
-	if !c.DiskFull() {
-		t.Error("it does not say that the disk is full")
-	}
-	disk.SetCapacity(1 << 30)
-	create(t, c, "c", 1)
-	if c.DiskFull() {
-		t.Error("it says that the disk is full still")
-	}
-	if c.Image().Topic("b") == nil {
-		t.Error("what was under way when the disk was full is lost")
-	}
-}
-
-// A disk that fills up again and again: the reserve is there each time, so that topics can be deleted.
-func TestReserveIsMadeAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		disk := newDisk(t)
-		c := start(t, testConfig(t, disk, "/data"))
-		join(t, c, 1)
-		for round := range 3 {
-			id := create(t, c, fmt.Sprint("t", round), 1)
-			time.Sleep(time.Minute)
-			free, total, err := disk.Space("/data")
-			if err != nil {
-				t.Fatal(err)
-			}
-			disk.SetCapacity(int64(total - free))
-			if _, err := c.Client().DeleteTopics(testContext(t), []metadata.UUID{id}); err != nil {
-				t.Errorf("round %d: a topic cannot be deleted: %v", round, err)
-			}
-			disk.SetCapacity(1 << 30)
-		}
-		c.Close()
-	})
-}
-
 // What one request may write comes behind what others wrote in the same batch, and the log takes both.
 func TestLargestEntry(t *testing.T) {
 	c := start(t, testConfig(t, newDisk(t), "/data"))
@@ -297,25 +243,6 @@ func TestLargestEntry(t *testing.T) {
 	}
 	if len(d.data) > raftwal.MaxEntries {
 		t.Errorf("they write %d bytes, and the log takes %d", len(d.data), raftwal.MaxEntries)
-	}
-}
-
-// After a failed sync the controller ends: it cannot know what it has promised.
-func TestFailedDisk(t *testing.T) {
-	disk := newDisk(t)
-	c := start(t, testConfig(t, disk, "/data"))
-	join(t, c, 1)
-	disk.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*", Err: syscall.EIO})
-	_, err := c.Client().CreateTopics(testContext(t), []NewTopic{{Name: "b", Partitions: 1, ReplicationFactor: 1}}, false)
-	if !errors.Is(err, kerr.NotController) {
-		t.Errorf("got %v", err)
-	}
-	<-c.Done()
-	if !errors.Is(c.Err(), syscall.EIO) {
-		t.Errorf("it ended with %v", c.Err())
-	}
-	if _, _, err := c.Client().AllocateProducerIDs(testContext(t)); !errors.Is(err, kerr.NotController) {
-		t.Errorf("a later call: %v", err)
 	}
 }
 
@@ -356,99 +283,6 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := Open(other); err == nil || !strings.Contains(err.Error(), "copied from another data directory") {
 		t.Errorf("another directory: %v", err)
 	}
-}
-
-// The log does not grow without end: snapshots are taken, and a start reads the newest and what is behind it.
-func TestSnapshots(t *testing.T) {
-	disk := newDisk(t)
-	c := start(t, testConfig(t, disk, "/data"))
-	join(t, c, 1)
-	for i := range 10 { // some 450 kB each time
-		id := create(t, c, "big", 9000)
-		if _, err := c.Client().DeleteTopics(testContext(t), []metadata.UUID{id}); err != nil {
-			t.Fatal(err)
-		}
-		create(t, c, fmt.Sprint("t", i), 1)
-	}
-	c.Close()
-	var bytes int64
-	snapshots := 0
-	listing, err := disk.ReadDir("/data/" + raftwal.DirName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range listing {
-		info, err := e.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		bytes += info.Size()
-		if strings.HasSuffix(e.Name(), ".snapshot") {
-			snapshots++
-		}
-	}
-	if snapshots != 2 || bytes > 5*snapshotBytes {
-		t.Errorf("%d snapshots, %d bytes in all", snapshots, bytes)
-	}
-	again := start(t, testConfig(t, disk.CrashWorst(), "/data"))
-	join(t, again, 2)
-	if n := again.Image().NumTopics(); n != 10 {
-		t.Errorf("%d topics, want 10", n)
-	}
-}
-
-// grow writes some 1.3 MiB of metadata, in many entries, and takes most of it back.
-func grow(t testing.TB, c *Controller, name string) {
-	t.Helper()
-	for i := range 30 {
-		id := create(t, c, fmt.Sprint(name, i), 900)
-		if _, err := c.Client().DeleteTopics(testContext(t), []metadata.UUID{id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// A snapshot is taken once, and the entries in front of it are kept in memory until the next one.
-func TestSnapshotIsTakenOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, testConfig(t, newDisk(t), "/data"))
-		join(t, c, 1)
-		for i := range 3 { // some 450 kB each time
-			create(t, c, fmt.Sprint("big", i), 9000)
-		}
-		synctest.Wait() // until the disk has the snapshot, and nothing else comes
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if c.snapshotIndex <= 1 || c.log.base != 1 {
-			t.Errorf("after the snapshot at index %d the log in memory begins behind %d, want 1", c.snapshotIndex, c.log.base)
-		}
-	})
-}
-
-// On a full disk a snapshot is not tried again with every entry, and what it was to replace stays in memory.
-func TestSnapshotOnFullDisk(t *testing.T) {
-	disk := newDisk(t)
-	var tries atomic.Int32
-	c := start(t, testConfig(t, disk, "/data"))
-	join(t, c, 1)
-	disk.Inject(simfs.Rule{Ops: simfs.OpWrite, Pattern: "*.snapshot.tmp", Err: syscall.ENOSPC, Before: func() { tries.Add(1) }})
-	grow(t, c, "t")
-	for i := range 20 {
-		create(t, c, fmt.Sprint("small", i), 1)
-	}
-	if n := tries.Load(); n != 1 {
-		t.Errorf("%d snapshots were tried, want 1", n)
-	}
-	disk.ClearRules()
-	grow(t, c, "u")
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if c.snapshotIndex <= 1 {
-		t.Error("there is no snapshot after there was room")
-	}
-	join(t, start(t, testConfig(t, disk.CrashWorst(), "/data")), 2)
 }
 
 // Nothing of the controller wakes up more often than its tick, and a bubble of fake time stays deterministic.
