@@ -44,6 +44,10 @@ func (m *Manager) Load(ctx context.Context, known Known) error {
 			for f := range work {
 				if err := m.loadOne(r, f.d, f.name, known); err != nil {
 					m.logger.Error("a log can't be opened", "log", f.name.TopicPartition.String(), "dir", f.d.path, "error", err)
+					m.mu.Lock()
+					m.unopened[f.name.TopicPartition] = err
+					m.mu.Unlock()
+					f.d.suspect.Store(true)
 					once.Do(func() { firstErr = fmt.Errorf("open log %s in %s: %w", f.name.TopicPartition, f.d.path, err) })
 				}
 				m.progress.logsDone.Add(1)

@@ -47,6 +47,8 @@ type Manager struct {
 	mu     sync.RWMutex // guards what follows; never held across I/O
 	logs   map[TopicPartition]*Log
 	closed bool
+	// unopened are the logs that Load found and could not open, and why.
+	unopened map[TopicPartition]error
 
 	progress progress
 	removed  removedCounters
@@ -59,7 +61,7 @@ func Open(o Options) (*Manager, error) {
 	m := &Manager{
 		fs: o.FS, logger: o.Logger, codecs: o.Codecs, workers: o.RecoveryWorkers,
 		files: &descriptors{fs: o.FS, limit: o.OpenSegments},
-		logs:  make(map[TopicPartition]*Log),
+		logs:  make(map[TopicPartition]*Log), unopened: make(map[TopicPartition]error),
 	}
 	m.cleaner = newCleaner(m)
 	if m.files.limit <= 0 {
@@ -135,7 +137,7 @@ func (m *Manager) logsIn(d *Dir) []*Log {
 
 // Create registers a log that is assigned to this broker, in the directory with the fewest, and returns it. Nothing is
 // written before its first append. A log that is there is returned if it has the topic id; another id is an error that
-// wraps kerr.InconsistentTopicID.
+// wraps kerr.InconsistentTopicID. One that Load could not open is an error that wraps kerr.KafkaStorageError.
 func (m *Manager) Create(tp TopicPartition, topicID [16]byte, cfg *Config) (*Log, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -147,6 +149,9 @@ func (m *Manager) Create(tp TopicPartition, topicID [16]byte, cfg *Config) (*Log
 			return nil, fmt.Errorf("log %s belongs to topic id %s, not to %s: %w", tp, formatUUID(l.topicID), formatUUID(topicID), kerr.InconsistentTopicID)
 		}
 		return l, nil
+	}
+	if err := m.unopened[tp]; err != nil {
+		return nil, fmt.Errorf("log %s could not be opened at the start, and is not made anew beside its files: %w: %w", tp, err, kerr.KafkaStorageError)
 	}
 	d, promised, err := m.place(MarkKey{TopicID: topicID, Partition: tp.Partition})
 	if err != nil {

@@ -111,10 +111,10 @@ func (d *Dir) claim(o *Options) error {
 	return nil
 }
 
-// adopt makes a directory that Kafka wrote one of kbroker's, after all its logs were opened: from then on a log in it is
+// adopt makes a directory that Kafka wrote one of kbroker's, unless a log could not be opened: from then on a log in it is
 // known to be whole, or has a durable mark.
 func (d *Dir) adopt() error {
-	if d.meta.Format > 0 {
+	if d.meta.Format > 0 || d.suspect.Load() {
 		return nil
 	}
 	if err := d.committer.do(nil, true); err != nil { // the marks first
