@@ -248,11 +248,24 @@ func (c *cleaner) forget(l *Log) {
 // setCleaned notes that the log is clean below offset, and returns when the checkpoint says so. The segments were
 // synced before.
 func (l *Log) setCleaned(offset int64) error {
-	l.token <- struct{}{}
+	if err := l.cleanerToken(); err != nil {
+		return err
+	}
 	defer func() { <-l.token }()
 	if l.End().Offset < offset || l.Err() != nil {
 		return errCleaningAborted
 	}
 	l.cleaned.Store(offset)
 	return l.dir.keeper.writeCleaned(l)
+}
+
+// cleanerToken takes the log's token, unless the cleaner is to end: its holder may be a truncation that waits for room on
+// the disk, and gives up only after the cleaner has ended.
+func (l *Log) cleanerToken() error {
+	select {
+	case l.token <- struct{}{}:
+		return nil
+	case <-l.m.cleaner.quit:
+		return errStopped
+	}
 }

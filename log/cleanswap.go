@@ -22,7 +22,9 @@ var errCleaningAborted = errors.New("the log was truncated, shortened or closed 
 // An error before the second step leaves the log as it was; one after it is the end of the data directory, which a
 // restart finds in a good state.
 func (l *Log) swap(old []*segment, out *cleanOutput, cuts uint64) error {
-	l.token <- struct{}{}
+	if err := l.cleanerToken(); err != nil {
+		return err
+	}
 	defer func() { <-l.token }()
 	if !l.unchanged(old, cuts) {
 		return errCleaningAborted

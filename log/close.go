@@ -159,7 +159,9 @@ func (d *Dir) close(brokerEpoch int64) error {
 // finishClose writes the directory's checkpoints and marks. The logs are closed: nobody uses their files.
 func (d *Dir) finishClose(brokerEpoch int64) error {
 	d.keeper.takeNoted()
-	d.keeper.rewrite(time.Now(), true)
+	if err := d.keeper.rewrite(time.Now(), true); err != nil {
+		return err
+	}
 	stale := d.keeper.stale.take()
 	if err := d.committer.do(nil, true); err != nil {
 		return err

@@ -185,7 +185,7 @@ func (k *keeper) pass(now time.Time, force bool) {
 			break
 		}
 	}
-	k.rewrite(now, force || len(k.trim) > 0)
+	_ = k.rewrite(now, force || len(k.trim) > 0) // what it could not write is still changed
 	if !k.starts.changed {
 		k.trimStarts()
 	}
@@ -244,6 +244,9 @@ func (k *keeper) choose(now time.Time, force bool) []*Log {
 		distance, due, live := l.behind(now)
 		if !live {
 			l.watched.Store(false)
+			if _, _, live = l.behind(now); live { // since it was looked at
+				k.add(l)
+			}
 			continue
 		}
 		all = append(all, candidate{l, distance, due})
@@ -290,6 +293,8 @@ func (k *keeper) checkpoint(logs []*Log) {
 		c := &captures[i]
 		if barrierErr == nil {
 			k.finish(c)
+		} else {
+			k.add(c.l)
 		}
 		<-c.l.token
 	}

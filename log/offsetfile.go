@@ -186,16 +186,16 @@ func (k *keeper) trimStarts() {
 }
 
 // rewrite writes the offset checkpoints that changed. Without force it does so rarely when they are large.
-func (k *keeper) rewrite(now time.Time, force bool) {
+func (k *keeper) rewrite(now time.Time, force bool) error {
 	if !force && now.Before(k.nextRewrite) {
-		return
+		return nil
 	}
 	began := time.Now()
 	for _, f := range []*offsetFile{&k.recovery, &k.starts, &k.cleaned} {
 		if err := f.write(k.dir); err != nil {
-			_ = k.dir.writeFailed(TopicPartition{}, err)
-			return
+			return k.dir.writeFailed(TopicPartition{}, err)
 		}
 	}
 	k.nextRewrite = now.Add(time.Since(began) * checkpointShare)
+	return nil
 }

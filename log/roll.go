@@ -127,10 +127,13 @@ func (l *Log) roll(base, now int64, cfg *Config) error {
 		return err
 	}
 	old.largest.Store(&timeEntry{Timestamp: t.maxTimestamp, Offset: t.maxTimestampAt})
-	l.mu.Lock()
+	if err := l.addSegment(base, now, cfg); err != nil {
+		return err
+	}
+	l.mu.Lock() // nothing was staged meanwhile
 	l.checkpoint.snapshots = append(l.checkpoint.snapshots, pendingSnapshot{base, l.producers.snapshot()})
 	l.mu.Unlock()
-	return l.addSegment(base, now, cfg)
+	return nil
 }
 
 // addSegment makes a segment at base the active one; appendMu is held and nothing is queued.

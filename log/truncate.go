@@ -63,7 +63,7 @@ func (l *Log) cut(fn func() error) error {
 	err := fn()
 	if err == nil {
 		l.dir.committer.add(l)
-		err = l.dir.committer.barrier()
+		err = l.dir.untilRoom(l.tp, l.dir.committer.barrier)
 	}
 	if err == nil && l.start.Load() < start {
 		err = l.dir.untilRoom(l.tp, func() error { return l.dir.keeper.lowerStart(l) })
