@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"reflect"
 	"time"
 
@@ -101,21 +100,9 @@ func (c *connection) allowed(op acl.Operation, res acl.ResourceType, name string
 // Connect implements wire.Service.
 func (s *Service) Connect(ctx context.Context, info wire.ConnInfo) wire.Session {
 	return &connection{svc: s, ctx: ctx, session: Session{
-		Principal: acl.Anonymous, RemoteHost: hostOf(info.Remote), Remote: info.Remote, Local: info.Local,
+		Principal: acl.Anonymous, RemoteHost: wire.Host(info.Remote), Remote: info.Remote, Local: info.Local,
 		ListenerName: info.Listener,
 	}, muted: info.Mute}
-}
-
-// hostOf is the address of a peer without its port.
-func hostOf(a net.Addr) string {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.IP.String()
-	}
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	return host
 }
 
 // Class implements wire.Session.

@@ -25,7 +25,7 @@ func (s *Server) turnedAway(nc net.Conn) bool {
 	if ask == nil {
 		return false
 	}
-	wait := ask(hostOf(nc.RemoteAddr()))
+	wait := ask(Host(nc.RemoteAddr()))
 	if wait <= 0 {
 		return false
 	}

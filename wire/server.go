@@ -160,7 +160,7 @@ func (s *Server) admit(nc net.Conn, name string) {
 	if s.turnedAway(nc) {
 		return
 	}
-	c := &conn{srv: s, nc: nc, listener: name, ip: hostOf(nc.RemoteAddr()), stop: make(chan struct{})}
+	c := &conn{srv: s, nc: nc, listener: name, ip: Host(nc.RemoteAddr()), stop: make(chan struct{})}
 	c.queue.c = c
 	c.queue.changed = make(chan struct{}, 1)
 	s.mu.Lock()
@@ -260,8 +260,8 @@ func (s *Server) inProgress() bool {
 	return false
 }
 
-// hostOf is the address of a peer without its port.
-func hostOf(a net.Addr) string {
+// Host is the address of a peer without its port.
+func Host(a net.Addr) string {
 	if t, ok := a.(*net.TCPAddr); ok {
 		return t.IP.String()
 	}
