@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/kbroker/kbroker/coordinator"
 	"github.com/kbroker/kbroker/coordinator/group/assignor"
+	"github.com/kbroker/kbroker/metadata"
 )
 
 // TestRetentionForEver: a commit that is to be kept for as long as a request can say (rule 8.4.5) has not expired.
@@ -64,5 +66,34 @@ func TestCommitOfAnEarlierEpoch(t *testing.T) {
 	}
 	if len(rows[0].Partitions) != many {
 		t.Errorf("%d rows", len(rows[0].Partitions))
+	}
+}
+
+// TestOffsetsOfAnEarlierTopic: what was committed of a topic says nothing about another of its name, before anybody came to
+// delete it too, whether it is asked for by name or with all that there is.
+func TestOffsetsOfAnEarlierTopic(t *testing.T) {
+	l := newConsumerLab(t)
+	l.topic("a", 1)
+	for name, id := range map[string]metadata.UUID{"a": {9}, "gone": {8}} {
+		x := offset{committed: 7, expireTime: -1, topicID: id}
+		l.decide(func(e *coordinator.Effects) { e.Append(appendOffsetKey(nil, "g", name, 0), appendOffsetValue(nil, &x)) })
+	}
+	fetch := func(topics []kmsg.OffsetFetchRequestGroupTopic) (told string) {
+		q := &kmsg.OffsetFetchRequestGroup{Group: "g", MemberEpoch: -1, Topics: topics}
+		l.decide(func(e *coordinator.Effects) {
+			l.m.OffsetFetch(q, false, func(row kmsg.OffsetFetchResponseGroup, err error) {
+				for _, t := range row.Topics {
+					told += fmt.Sprintf("%s:%d ", t.Topic, t.Partitions[0].Offset)
+				}
+			}, e)
+		})
+		return told
+	}
+	named := []kmsg.OffsetFetchRequestGroupTopic{{Topic: "a", TopicID: topicID("a"), Partitions: []int32{0}}, {Topic: "gone", Partitions: []int32{0}}}
+	if got := fetch(named); got != "a:-1 gone:7 " {
+		t.Errorf("by name: %s", got)
+	}
+	if got := fetch(nil); got != "gone:7 " {
+		t.Errorf("all: %s", got)
 	}
 }

@@ -25,7 +25,7 @@ func (m *Machine) OffsetFetch(q *kmsg.OffsetFetchRequestGroup, requireStable boo
 			return
 		}
 	}
-	f := fetch{offsets: &offsets{}, requireStable: requireStable}
+	f := fetch{image: m.image(), offsets: &offsets{}, requireStable: requireStable}
 	if g != nil {
 		f.offsets = &g.offsets
 	}
@@ -44,24 +44,32 @@ const maxTold = 64 << 20
 
 // fetch reads the offsets of one group.
 type fetch struct {
+	image         *metadata.Image
 	offsets       *offsets
 	requireStable bool
 	told          int // bytes of metadata
 }
 
-// all returns every partition that the group has committed, by topic and number.
+// all returns every partition that the group has committed, by topic and number, but for those of an earlier topic of the
+// same name: they are about to be deleted, and who asks takes them for those of the topic that there is.
 func (f *fetch) all() []kmsg.OffsetFetchResponseGroupTopic {
 	var topics []kmsg.OffsetFetchResponseGroupTopic
 	for _, name := range slices.Sorted(maps.Keys(f.offsets.topics)) {
 		t := kmsg.NewOffsetFetchResponseGroupTopic()
 		t.Topic = name
+		known := f.image.Topic(name)
 		for partition, x := range f.offsets.topics[name] {
+			if known != nil && !x.of(known) {
+				continue
+			}
 			t.Partitions = append(t.Partitions, f.row(name, partition, x, true))
 		}
 		slices.SortFunc(t.Partitions, func(a, b kmsg.OffsetFetchResponseGroupTopicPartition) int {
 			return cmp.Compare(a.Partition, b.Partition)
 		})
-		topics = append(topics, t)
+		if len(t.Partitions) > 0 {
+			topics = append(topics, t)
+		}
 	}
 	return topics
 }
