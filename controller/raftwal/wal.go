@@ -178,7 +178,7 @@ func (w *WAL) write(c *change) error {
 	if w.file == nil || w.size >= w.o.SegmentBytes {
 		return w.writeSegment(c)
 	}
-	if err := w.rewrite(); err != nil {
+	if err := w.prove(); err != nil {
 		return err
 	}
 	w.buf = appendRecord(w.buf[:0], w.next, c)
@@ -191,20 +191,26 @@ func (w *WAL) write(c *change) error {
 	if err := w.file.Sync(); err != nil {
 		return w.fail(err)
 	}
-	w.unproven = nil
 	w.written(c, int64(len(w.buf)))
 	return nil
 }
 
-// rewrite writes again what is unproven, for the next sync. A sync alone would not do: if one has failed in the process
-// before, the kernel may have dropped the pages and still show them, and then has nothing to write. Older records need
-// none of this: each was written when those before it were durable.
-func (w *WAL) rewrite() error {
+// prove makes durable what is unproven. It comes before the next record, since one that is whole behind one that is not
+// would look like damage, and it writes again what is there: if a sync has failed in the process before, the kernel may
+// have dropped the pages and still show them, and a sync alone would have nothing to write. Older records need none of
+// this: each was written when those before it were durable.
+func (w *WAL) prove() error {
 	if w.unproven == nil {
 		return nil
 	}
-	_, err := w.file.WriteAt(w.unproven, w.size-int64(len(w.unproven)))
-	return err
+	if _, err := w.file.WriteAt(w.unproven, w.size-int64(len(w.unproven))); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return w.fail(err)
+	}
+	w.unproven = nil
+	return nil
 }
 
 // writeSegment writes a record as the first of a new segment.
@@ -213,14 +219,8 @@ func (w *WAL) writeSegment(c *change) error {
 		// Each segment has the HardState, so that those before it can go.
 		c = &change{reset: c.reset, hardState: w.hardState, entries: c.entries}
 	}
-	if w.unproven != nil {
-		if err := w.rewrite(); err != nil {
-			return err
-		}
-		if err := w.file.Sync(); err != nil {
-			return w.fail(err)
-		}
-		w.unproven = nil
+	if err := w.prove(); err != nil {
+		return err
 	}
 	w.buf = appendRecord(appendSegmentHeader(w.buf[:0], w.o.RaftID, w.next), w.next, c)
 	name := w.segmentPath(w.next)
@@ -321,8 +321,8 @@ func (w *WAL) Reserve() error {
 		w.reserved = true
 		return nil
 	}
-	if free, _, err := w.o.FS.Space(w.dir); err == nil && free < 2*reserveBytes {
-		return nil // what little there is belongs to those who write now
+	if free, _, err := w.o.FS.Space(w.dir); err == nil && free < reserveBytes {
+		return nil // to try would only take for a moment what others have use for
 	}
 	if err := writeFile(w.o.FS, name, make([]byte, reserveBytes)); err != nil {
 		if err := w.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

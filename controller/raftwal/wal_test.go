@@ -162,6 +162,37 @@ func TestFailedSyncAndRestart(t *testing.T) {
 	}
 }
 
+// A process is killed between the write of a record and its sync, the next one writes another, and the power goes: the
+// second record is never there without the first, which would look like damage.
+func TestKillAndPowerCut(t *testing.T) {
+	data := strings.Repeat("x", 1000) // several sectors
+	for seed := range uint64(200) {
+		disk := newDisk(t)
+		w, _ := open(t, disk)
+		if err := w.Append(hardState(2, 1), nil); err != nil {
+			t.Fatal(err)
+		}
+		var killed *simfs.FS
+		disk.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*" + segmentSuffix, Times: 1, Before: func() { killed = disk.Kill() }})
+		_ = w.Append(nil, []*raftpb.Entry{entry(2, 2, data)}) // its process is no more
+		o := options(killed)
+		o.SegmentBytes = 1 << 20 // both records are in one segment
+		again, state, err := Open(o)
+		if err != nil || len(state.Entries) != 1 {
+			t.Fatalf("%+v, %v", state, err)
+		}
+		var cut *simfs.FS
+		killed.Inject(simfs.Rule{Ops: simfs.OpSync, Pattern: "*" + segmentSuffix, Skip: int(seed % 2), Times: 1, Before: func() { cut = killed.Crash(seed) }})
+		if err := again.Append(nil, []*raftpb.Entry{entry(2, 3, "y")}); err == nil {
+			cut = killed.Crash(seed) // there was one sync
+		}
+		if w, _, err = Open(options(cut)); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		w.Close()
+	}
+}
+
 // appendNewer is a segment header with another format.
 func appendNewer(b []byte) []byte {
 	h := appendSegmentHeader(nil, member, 1)
