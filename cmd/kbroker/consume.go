@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -46,7 +45,7 @@ With -o json a line is an object with all that a record has. With -f it is what 
 	f.connection.add(cmd)
 	f.output.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.from, "from", "start", "where to begin: start, end, an offset, -N for N before the end, or a time such as 2026-11-24T08:00:00Z")
+	flags.StringVar(&f.from, "from", "start", "where to begin: start, end, an offset, -N for N before the end, or a time such as 2026-11-24T08:00:00Z;\nin a partition that has no such offset: at its nearer end")
 	flags.Int32VarP(&f.partition, "partition", "p", -1, "the partition; -1: all")
 	flags.IntVarP(&f.count, "count", "n", 0, "stop after so many records; 0: do not stop")
 	flags.BoolVarP(&f.untilEnd, "exit-at-end", "e", false, "stop at what is the end when the command starts")
@@ -66,6 +65,12 @@ func (f *consumeFlags) run(cmd *cobra.Command, topic string) error {
 	if err != nil {
 		return err
 	}
+	switch {
+	case f.count < 0:
+		return &exitError{exitUsage, fmt.Errorf("-n %d: write a number of records, or 0 for all", f.count)}
+	case f.partition < -1:
+		return &exitError{exitUsage, fmt.Errorf("-p %d: write the number of a partition, or -1 for all", f.partition)}
+	}
 	isolation := kgo.ReadUncommitted()
 	if f.committed {
 		isolation = kgo.ReadCommitted()
@@ -80,27 +85,6 @@ func (f *consumeFlags) run(cmd *cobra.Command, topic string) error {
 	}
 	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: c.starts})
 	return c.run(cmd.Context(), client)
-}
-
-// parseFrom reads where to begin.
-func parseFrom(from string) (kgo.Offset, error) {
-	o := kgo.NewOffset()
-	switch from {
-	case "start":
-		return o.AtStart(), nil
-	case "end":
-		return o.AtEnd(), nil
-	}
-	if n, err := strconv.ParseInt(from, 10, 64); err == nil {
-		if strings.HasPrefix(from, "-") {
-			return o.AtEnd().Relative(n), nil
-		}
-		return o.At(n), nil
-	}
-	if t, err := time.Parse(time.RFC3339, from); err == nil {
-		return o.AfterMilli(t.UnixMilli()), nil
-	}
-	return o, &exitError{exitUsage, fmt.Errorf("--from %s: write start, end, an offset, -N, or a time such as 2026-11-24T08:00:00Z", from)}
 }
 
 // writer returns what prints a record.
@@ -159,7 +143,7 @@ type consumption struct {
 }
 
 // look finds the partitions to read, and their ends where it is to stop there.
-func (c *consumption) look(ctx context.Context, a *kadm.Client, f *consumeFlags, start kgo.Offset) error {
+func (c *consumption) look(ctx context.Context, a *kadm.Client, f *consumeFlags, start beginning) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	topics, err := a.ListTopicsWithInternal(ctx, c.topic)
@@ -169,41 +153,27 @@ func (c *consumption) look(ctx context.Context, a *kadm.Client, f *consumeFlags,
 	if err != nil {
 		return topicError("reading", c.topic, err, "")
 	}
-	c.starts = map[int32]kgo.Offset{}
-	for _, p := range topics[c.topic].Partitions {
-		if f.partition < 0 || p.Partition == f.partition {
-			c.starts[p.Partition] = start
+	partitions := topics[c.topic].Partitions.Numbers()
+	if f.partition >= 0 {
+		if !slices.Contains(partitions, f.partition) {
+			return &exitError{exitNotFound, fmt.Errorf("topic %s has no partition %d; it has %d", c.topic, f.partition, len(partitions))}
 		}
+		partitions = []int32{f.partition}
 	}
-	if len(c.starts) == 0 {
-		return &exitError{exitNotFound, fmt.Errorf("topic %s has no partition %d; it has %d", c.topic, f.partition, len(topics[c.topic].Partitions))}
+	spans, err := start.spans(ctx, a, c.topic, partitions)
+	if err != nil {
+		return err
+	}
+	c.starts = map[int32]kgo.Offset{}
+	for p, s := range spans {
+		c.starts[p] = kgo.NewOffset().At(s.from)
 	}
 	if f.untilEnd {
-		return c.lookForEnds(ctx, a, start)
-	}
-	return nil
-}
-
-// lookForEnds finds where each partition ends, and which are there already.
-func (c *consumption) lookForEnds(ctx context.Context, a *kadm.Client, start kgo.Offset) error {
-	first, err := a.ListStartOffsets(ctx, c.topic)
-	if err != nil {
-		return fmt.Errorf("asking for the start offsets of topic %s: %w", c.topic, err)
-	}
-	last, err := a.ListEndOffsets(ctx, c.topic)
-	if err != nil {
-		return fmt.Errorf("asking for the end offsets of topic %s: %w", c.topic, err)
-	}
-	c.ends = map[int32]int64{}
-	at := start.EpochOffset().Offset // negative for start, end and times
-	for p := range c.starts {
-		begin, _ := first.Lookup(c.topic, p)
-		end, ok := last.Lookup(c.topic, p)
-		if ok && end.Err != nil {
-			return fmt.Errorf("asking for the end offset of %s-%d: %w", c.topic, p, end.Err)
-		}
-		if max(begin.Offset, at) < end.Offset {
-			c.ends[p] = end.Offset
+		c.ends = map[int32]int64{}
+		for p, s := range spans {
+			if s.from < s.to {
+				c.ends[p] = s.to
+			}
 		}
 	}
 	return nil

@@ -212,6 +212,20 @@ func (b *bounds) of(topic string, partition int32) (start, end int64) {
 	return start, end
 }
 
+// err is why the bounds of a partition are not known.
+func (b *bounds) err(topic string, partition int32) error {
+	for _, listed := range []kadm.ListedOffsets{b.starts, b.ends} {
+		o, ok := listed.Lookup(topic, partition)
+		if !ok {
+			return kerr.UnknownTopicOrPartition
+		}
+		if o.Err != nil {
+			return o.Err
+		}
+	}
+	return nil
+}
+
 func (g *groupDescription) print(w io.Writer) error {
 	fmt.Fprintf(w, "group        %s\ntype         %s\nstate        %s\n", g.Name, g.Type, g.State)
 	if g.Assignor != "" {
