@@ -36,7 +36,8 @@ func (l *Log) Loss() *Loss {
 	return l.loss
 }
 
-// AcceptLoss gives up what is missing: the log is cut at its end, and takes appends again. It waits for the disk.
+// AcceptLoss gives up what is missing: the log is cut at its end, and takes appends again; one that ends below its start
+// goes on there. It waits for the disk.
 func (l *Log) AcceptLoss() error {
 	l.token <- struct{}{}
 	defer func() { <-l.token }()
@@ -49,6 +50,19 @@ func (l *Log) AcceptLoss() error {
 	}
 	if err := l.cutLoose(loss.Offset); err != nil {
 		return l.dir.writeFailed(l.tp, err)
+	}
+	if start := l.start.Load(); start > l.End().Offset { // rule 3.9.3
+		if err := l.restartAt(start); err != nil {
+			return l.dir.writeFailed(l.tp, err)
+		}
+	}
+	// Before anything is appended: what was cut must not come back behind it, nor an old log start above it.
+	l.dir.committer.add(l)
+	if err := l.dir.committer.barrier(); err != nil {
+		return err
+	}
+	if err := l.dir.keeper.lowerStart(l); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	l.loss = nil
@@ -82,7 +96,14 @@ func (l *Log) cutLoose(end int64) error {
 	if l.active() == nil {
 		return nil
 	}
-	return l.cutBack()
+	if err := l.cutBack(); err != nil {
+		return err
+	}
+	l.active().unsynced.Store(true)
+	l.mu.Lock()
+	l.names.segment = true
+	l.mu.Unlock()
+	return nil
 }
 
 // holds reports whether a segment starts at base, or base lies in one.

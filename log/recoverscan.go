@@ -48,8 +48,8 @@ func (r *recovery) verify(l *Log, p *plan) (findings, error) {
 	for i := p.i; i < len(segs); i++ {
 		s := segs[i]
 		if i > p.i {
-			// Only kbroker's segments follow one another without a hole, unless they are compacted.
-			if l.dir.meta.Format > 0 && !l.cfg.Load().Compact && s.base != found.t.next {
+			// Only kbroker's segments follow one another without a hole, unless they are compacted. They never overlap.
+			if l.dir.meta.Format > 0 && s.base != found.t.next && (!l.cfg.Load().Compact || s.base < found.t.next) {
 				found.cause = fmt.Errorf("the segment after offset %d begins at %d", found.t.next-1, s.base)
 				return found, nil
 			}
