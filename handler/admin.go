@@ -35,11 +35,11 @@ type TopicConfigEntry struct {
 // maxAdminWait bounds what one request may hold up its connection for, whatever timeout it asks for.
 const maxAdminWait = 60 * time.Second
 
-// adminContext bounds a request by its own timeout, in milliseconds. Without one the request is refused, as Kafka does
-// (rule 7.4.9): the result is false.
+// adminContext bounds a request by its own timeout, in milliseconds. Without one the result is false, and what the
+// request would ask of the controller is refused (rule 7.4.9); what is wrong with it before that is told all the same.
 func adminContext(c *Context, timeoutMillis int32) (context.Context, context.CancelFunc, bool) {
 	if timeoutMillis <= 0 {
-		return nil, nil, false
+		return nil, func() {}, false
 	}
 	ctx, cancel := context.WithTimeout(c.Ctx, min(time.Duration(timeoutMillis)*time.Millisecond, maxAdminWait))
 	return ctx, cancel, true

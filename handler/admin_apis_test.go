@@ -227,7 +227,7 @@ func TestScramTwice(t *testing.T) {
 	cl := newCluster(t)
 	up := func(name string, mechanism int8) kmsg.AlterUserSCRAMCredentialsRequestUpsertion {
 		u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-		u.Name, u.Mechanism, u.Iterations = name, mechanism, 4096
+		u.Name, u.Mechanism, u.Iterations, u.SaltedPassword = name, mechanism, 4096, []byte{1}
 		return u
 	}
 	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()

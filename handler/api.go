@@ -75,6 +75,7 @@ type API struct {
 // api makes a row from a typed handler. It holds the only type assertion.
 func api[Q kmsg.Request, R kmsg.Response](min, max int16, checks []Check, fn func(*Context, Q) R) API {
 	var zero Q
+	var none R
 	return API{
 		Key: zero.Key(), Min: min, Max: max, Checks: checks,
 		Handle: func(c *Context, r kmsg.Request) kmsg.Response {
@@ -82,7 +83,11 @@ func api[Q kmsg.Request, R kmsg.Response](min, max int16, checks []Check, fn fun
 			if !ok {
 				panic(fmt.Sprintf("handler: API %d was given a %T", zero.Key(), r))
 			}
-			return fn(c, q)
+			resp := fn(c, q)
+			if any(resp) == any(none) {
+				return nil // and not an interface around a nil pointer, which Handle's caller would take for a response
+			}
+			return resp
 		},
 	}
 }

@@ -21,13 +21,7 @@ func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *
 		r.Topic, r.ErrorCode, r.ErrorMessage = topic, code, message
 		resp.Topics = append(resp.Topics, r)
 	}
-	ctx, cancel, ok := adminContext(c, req.TimeoutMillis)
-	if !ok {
-		for _, t := range req.Topics {
-			row(t.Topic, kerr.RequestTimedOut.Code, nil)
-		}
-		return resp
-	}
+	ctx, cancel, inTime := adminContext(c, req.TimeoutMillis)
 	defer cancel()
 	times := make(map[string]int, len(req.Topics))
 	for _, t := range req.Topics {
@@ -43,6 +37,8 @@ func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *
 			row(t.Topic, kerr.InvalidRequest.Code, new("the request names this topic more than once"))
 		case !d.allowed(c, acl.Alter, acl.Topic, t.Topic):
 			row(t.Topic, kerr.TopicAuthorizationFailed.Code, nil)
+		case !inTime:
+			return createNoPartitions(req, kerr.RequestTimedOut.Code)
 		default:
 			if !req.ValidateOnly {
 				if err := c.mutate(d.added(t), c.Version >= 3); err != nil {
@@ -53,6 +49,9 @@ func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *
 			wanted = append(wanted, morePartitions(t))
 		}
 	}
+	if len(wanted) == 0 {
+		return resp
+	}
 	errs, err := d.Controller.CreatePartitions(ctx, wanted, req.ValidateOnly)
 	for i, t := range wanted {
 		if err == nil {
@@ -62,6 +61,17 @@ func (d *Deps) createPartitions(c *Context, req *kmsg.CreatePartitionsRequest) *
 		}
 		code, message := d.explain(c, err)
 		row(t.Topic, code, message)
+	}
+	return resp
+}
+
+// createNoPartitions gives every row of the request the same error.
+func createNoPartitions(req *kmsg.CreatePartitionsRequest, code int16) *kmsg.CreatePartitionsResponse {
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	for _, t := range req.Topics {
+		r := kmsg.NewCreatePartitionsResponseTopic()
+		r.Topic, r.ErrorCode = t.Topic, code
+		resp.Topics = append(resp.Topics, r)
 	}
 	return resp
 }

@@ -16,13 +16,17 @@ func createTopicsAPI(d *Deps) API {
 
 func (d *Deps) createTopics(c *Context, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
 	resp := kmsg.NewPtrCreateTopicsResponse()
-	ctx, cancel, ok := adminContext(c, req.TimeoutMillis)
-	if !ok {
+	ctx, cancel, inTime := adminContext(c, req.TimeoutMillis)
+	defer cancel()
+	wanted, refused := d.creatable(c, req, inTime && !req.ValidateOnly)
+	switch {
+	case len(wanted) == 0:
+		resp.Topics = refused
+		return resp
+	case !inTime:
 		failCreateTopics(resp, req, kerr.RequestTimedOut.Code, nil)
 		return resp
 	}
-	defer cancel()
-	wanted, refused := d.creatable(c, req)
 	results, err := d.Controller.CreateTopics(ctx, wanted, req.ValidateOnly)
 	if err != nil {
 		code, message := d.explain(c, err)
@@ -64,8 +68,8 @@ func failCreateTopics(resp *kmsg.CreateTopicsResponse, req *kmsg.CreateTopicsReq
 }
 
 // creatable divides the request into the topics that the caller may create and rows for those that are refused before
-// the controller hears of them (rules 7.4.1, 7.3.3).
-func (d *Deps) creatable(c *Context, req *kmsg.CreateTopicsRequest) ([]controller.NewTopic, []kmsg.CreateTopicsResponseTopic) {
+// the controller hears of them (rules 7.4.1, 7.3.3). charge tells whether the partitions count for the caller's quota.
+func (d *Deps) creatable(c *Context, req *kmsg.CreateTopicsRequest, charge bool) ([]controller.NewTopic, []kmsg.CreateTopicsResponseTopic) {
 	var wanted []controller.NewTopic
 	var refused []kmsg.CreateTopicsResponseTopic
 	refuse := func(name string, err *kerr.Error, message string) {
@@ -91,7 +95,7 @@ func (d *Deps) creatable(c *Context, req *kmsg.CreateTopicsRequest) ([]controlle
 			refuse(t.Topic, kerr.TopicAuthorizationFailed, "creating this topic is not allowed")
 		default:
 			n := newTopic(t)
-			if !req.ValidateOnly {
+			if charge {
 				if err := c.mutate(d.partitionsOf(c, &n), c.Version >= 6); err != nil {
 					refuse(t.Topic, kerr.ThrottlingQuotaExceeded, err.Error())
 					continue

@@ -25,12 +25,15 @@ func (d *Deps) deleteTopics(c *Context, req *kmsg.DeleteTopicsRequest) *kmsg.Del
 		}
 		return del.fail(err.Code, new("delete.topic.enable is false on this broker"))
 	}
+	wanted := del.resolve()
+	if !del.looked {
+		return &del.resp
+	}
 	ctx, cancel, ok := adminContext(c, req.TimeoutMillis)
 	if !ok {
 		return del.fail(kerr.RequestTimedOut.Code, nil)
 	}
 	defer cancel()
-	wanted := del.resolve()
 	wanted = slices.DeleteFunc(wanted, func(t *metadata.Topic) bool {
 		err := c.mutate(len(t.Partitions), c.Version >= 5)
 		if err != nil {
@@ -60,6 +63,9 @@ type deletion struct {
 	image  *metadata.Image
 	topics []kmsg.DeleteTopicsRequestTopic
 	resp   kmsg.DeleteTopicsResponse
+	// looked tells that a topic was looked for: what is wrong before that is told whatever the request's timeout, as
+	// Kafka's controller does before it asks for the time.
+	looked bool
 }
 
 // deletedTopics returns what the request names, in the form of its newest version.
@@ -143,6 +149,7 @@ func (del *deletion) resolve() []*metadata.Topic {
 // byName returns the topic called name if the caller may delete it, and else adds a row. Whether the topic exists is
 // not told to a caller who may not delete it.
 func (del *deletion) byName(name string) *metadata.Topic {
+	del.looked = true
 	if !del.allowed(acl.Delete, name) {
 		del.row(&name, metadata.UUID{}, kerr.TopicAuthorizationFailed, "")
 		return nil
@@ -157,6 +164,7 @@ func (del *deletion) byName(name string) *metadata.Topic {
 // byID returns the topic with an id if the caller may delete it, and else adds a row, which has the topic's name only
 // for a caller who may know it.
 func (del *deletion) byID(id metadata.UUID) *metadata.Topic {
+	del.looked = true
 	topic := del.image.TopicByID(id)
 	switch {
 	case topic == nil || !del.allowed(acl.Delete, topic.Name) && !del.allowed(acl.Describe, topic.Name):

@@ -61,6 +61,7 @@ type fetchRequest struct {
 	isolation    replica.Isolation
 	sessionID    int32
 	sessionEpoch int32
+	rows         int
 }
 
 // rowUpdate is one partition as a request names it.
@@ -189,6 +190,7 @@ func (q *fetchRequest) wellFormed(cur cursor) bool {
 	if rows > maxFetchRows {
 		return false
 	}
+	q.rows = rows
 	q.trailer(cur)
 	q.skipForgotten(&cur, nil)
 	if q.version >= 11 {

@@ -22,6 +22,7 @@ type fetchReply struct {
 	flex    bool
 	limit   int32 // bytes of the whole answer
 	own     *fetchSession
+	places  map[rowKey]*fetchRow // kept for own.places; empty
 	session *fetchSession
 	later   *fetchSession // is to be continued or ended, when a request before this one is done with it
 	rest    []byte        // of the request's body, with later: from the topics on
@@ -299,10 +300,14 @@ func (r *fetchReply) Release() {
 		row.p, row.found, row.active = nil, false, false
 	}
 	r.own.order = r.own.order[:0]
+	if p := r.own.places; p != nil {
+		clear(p)
+		r.places, r.own.places = p, nil
+	}
 	r.own.waiter.TakeReady(nil)
 	r.own.waiter.Drain()
 	if cap(r.results) > keptResults {
-		r.results, r.own.order = nil, nil
+		r.results, r.places, r.own.order = nil, nil, nil
 	}
 	if cap(r.ready) > keptResults {
 		r.ready = nil

@@ -34,6 +34,7 @@ type fetchSession struct {
 
 	rows   map[rowKey]*fetchRow // nil for a session of one request
 	order  []*fetchRow          // only for a session of one request: the request's order
+	places map[rowKey]*fetchRow // only for a session of one request, and nil for a request of one row: where a partition is
 	active []*fetchRow          // rows that may have something to say
 	seq    uint64
 	topic  *fetchTopic // the last topic added: consecutive rows share it
@@ -59,9 +60,12 @@ func (s *fetchSession) add(name []byte, id metadata.UUID, u *rowUpdate) *fetchRo
 	s.seq++
 	row.partition, row.sentHW, row.sentStart, row.seq = u.partition, -1, -1, s.seq
 	row.set(u)
-	if s.rows != nil {
+	switch {
+	case s.rows != nil:
 		s.rows[s.key(row)] = row
 		s.activate(row)
+	case s.places != nil:
+		s.places[s.key(row)] = row
 	}
 	return row
 }
@@ -104,10 +108,14 @@ func (row *fetchRow) set(u *rowUpdate) {
 
 // find returns the row of a partition, nil if the session has none.
 func (s *fetchSession) find(name []byte, id metadata.UUID, partition int32) *fetchRow {
-	if s.byID {
-		return s.rows[rowKey{id: id, partition: partition}]
+	rows := s.rows
+	if rows == nil {
+		rows = s.places
 	}
-	return s.rows[rowKey{name: string(name), partition: partition}]
+	if s.byID {
+		return rows[rowKey{id: id, partition: partition}]
+	}
+	return rows[rowKey{name: string(name), partition: partition}]
 }
 
 // remove forgets a row. Its caller takes what is not active off the list when all are removed.
@@ -263,21 +271,29 @@ func (r *fetchReply) resume(cur *cursor, s *fetchSession) error {
 	return nil
 }
 
-// takeRows reads the request's partitions into the session: known ones in place, others behind them (rule 6.5.6).
+// takeRows reads the request's partitions into the session: known ones in place, others behind them (rule 6.5.6). Of a
+// partition that the request names more than once the last row counts, at the place of the first, as Kafka has it.
 func (r *fetchReply) takeRows(cur *cursor) {
 	s, q := r.session, &r.q
+	if s == r.own && q.rows > 1 {
+		s.places, r.places = r.places, nil
+		if s.places == nil {
+			s.places = make(map[rowKey]*fetchRow, min(q.rows, keptResults))
+		}
+	}
 	for n := cur.array(1); n > 0; n-- {
 		name, id := q.topic(cur)
 		for parts := cur.array(16); parts > 0; parts-- {
 			u := q.row(cur)
-			if s.rows != nil {
-				if row := s.find(name, id, u.partition); row != nil {
-					row.set(&u)
-					s.activate(row)
-					continue
-				}
+			row := s.find(name, id, u.partition)
+			if row == nil {
+				s.add(name, id, &u)
+				continue
 			}
-			s.add(name, id, &u)
+			row.set(&u)
+			if s.rows != nil {
+				s.activate(row)
+			}
 		}
 		cur.tags(nil)
 	}

@@ -16,18 +16,17 @@ func alterReassignmentsAPI(d *Deps) API {
 
 func (d *Deps) alterReassignments(c *Context, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
+	if !d.allowed(c, acl.Alter, acl.Cluster, acl.ClusterName) {
+		failReassignments(resp, req, kerr.ClusterAuthorizationFailed.Code, nil)
+		return resp
+	}
 	if len(req.Topics) == 0 {
 		resp.ErrorMessage = new("") // as Kafka answers, which does not look at the request further
-	} else {
-		resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
-	}
-	if !d.allowed(c, acl.Alter, acl.Cluster, acl.ClusterName) {
-		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
 		return resp
 	}
 	ctx, cancel, ok := adminContext(c, req.TimeoutMillis)
 	if !ok {
-		resp.ErrorCode = kerr.RequestTimedOut.Code
+		failReassignments(resp, req, kerr.RequestTimedOut.Code, nil)
 		return resp
 	}
 	defer cancel()
@@ -41,9 +40,11 @@ func (d *Deps) alterReassignments(c *Context, req *kmsg.AlterPartitionAssignment
 	}
 	errs, err := d.Controller.Reassign(ctx, moves, c.Version >= 1 && !req.AllowReplicationFactorChange)
 	if err != nil {
-		resp.ErrorCode, resp.ErrorMessage = d.explain(c, err)
+		code, message := d.explain(c, err)
+		failReassignments(resp, req, code, message)
 		return resp
 	}
+	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 	for _, t := range req.Topics {
 		topic := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		topic.Topic = t.Topic
@@ -57,6 +58,21 @@ func (d *Deps) alterReassignments(c *Context, req *kmsg.AlterPartitionAssignment
 		resp.Topics = append(resp.Topics, topic)
 	}
 	return resp
+}
+
+// failReassignments answers the request as a whole, and each partition that it names.
+func failReassignments(resp *kmsg.AlterPartitionAssignmentsResponse, req *kmsg.AlterPartitionAssignmentsRequest, code int16, message *string) {
+	resp.ErrorCode, resp.ErrorMessage = code, message
+	for _, t := range req.Topics {
+		topic := kmsg.NewAlterPartitionAssignmentsResponseTopic()
+		topic.Topic = t.Topic
+		for _, p := range t.Partitions {
+			row := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
+			row.Partition, row.ErrorCode, row.ErrorMessage = p.Partition, code, message
+			topic.Partitions = append(topic.Partitions, row)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
 }
 
 // listReassignmentsAPI serves ListPartitionReassignments (key 46, version 0; rule 7.8.3).

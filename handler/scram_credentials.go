@@ -174,6 +174,8 @@ func (a *scramAlterations) read(req *kmsg.AlterUserSCRAMCredentialsRequest) {
 			err = refuse(kerr.UnacceptableCredential, "%d iterations are fewer than %d", x.Iterations, minIterations)
 		case x.Iterations > maxIterations:
 			err = refuse(kerr.UnacceptableCredential, "%d iterations are more than %d", x.Iterations, maxIterations)
+		case len(x.SaltedPassword) == 0: // where Kafka fails with UNKNOWN_SERVER_ERROR
+			err = refuse(kerr.UnacceptableCredential, "the salted password is empty")
 		}
 		var credential *metadata.ScramCredential
 		if err == nil {

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -36,10 +37,7 @@ func (d *Deps) finalize(c *Context, req *kmsg.UpdateFeaturesRequest, updates []c
 	if !d.allowed(c, acl.Alter, acl.Cluster, acl.ClusterName) {
 		return kerr.ClusterAuthorizationFailed
 	}
-	ctx, cancel, ok := adminContext(c, req.TimeoutMillis)
-	if !ok {
-		return kerr.RequestTimedOut
-	}
+	ctx, cancel := context.WithTimeout(c.Ctx, maxAdminWait) // Kafka does not look at the request's own timeout either
 	defer cancel()
 	failed, err := d.Controller.UpdateFeatures(ctx, updates, c.Version >= 1 && req.ValidateOnly)
 	if err != nil && failed >= 0 && len(updates) > 1 {

@@ -104,6 +104,17 @@ func (n *Node) Close() {
 // LogTail is the end of what the node has logged.
 func (n *Node) LogTail() string { return process.Tail(n.logFile()) }
 
+// Logged returns the lines that the node has logged and that contain text.
+func (n *Node) Logged(text string) (lines []string, err error) {
+	all, err := os.ReadFile(n.logFile())
+	for line := range strings.Lines(string(all)) {
+		if strings.Contains(line, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines, err
+}
+
 func (n *Node) logFile() string { return filepath.Join(n.cfg.Dir, "kbroker.log") }
 
 func (n *Node) start(ctx context.Context) error {

@@ -184,7 +184,9 @@ func brokers(t *testing.T) (left, right Broker) {
 		kbroker = kafkapeer.StartForTest(t, kafkapeer.Config{Properties: kafkaProperties, JVM: kafkaJVM}).Bootstrap()
 	}
 	if kbroker == "" {
-		kbroker = kbrokerproc.StartForTest(t, kbrokerproc.Config{Properties: kbrokerProperties}).Bootstrap()
+		node := kbrokerproc.StartForTest(t, kbrokerproc.Config{Properties: kbrokerProperties})
+		t.Cleanup(func() { noPanics(t, node) })
+		kbroker = node.Bootstrap()
 	}
 	left, err := Dial("kafka", kafka)
 	if err != nil {
@@ -197,6 +199,17 @@ func brokers(t *testing.T) (left, right Broker) {
 	prepare(t, left)
 	prepare(t, right)
 	return left, right
+}
+
+// noPanics fails the test if a request made kbroker panic, which to a client looks like a connection closed on purpose.
+func noPanics(t *testing.T, node *kbrokerproc.Node) {
+	panics, err := node.Logged("panic in API key")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, line := range panics[:min(len(panics), 3)] {
+		t.Errorf("kbroker: %s", line)
+	}
 }
 
 // prepare gives both brokers the dynamic default of min.insync.replicas that Kafka writes when it formats a disk with the
