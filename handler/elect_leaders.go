@@ -68,6 +68,9 @@ func (e *election) read(req *kmsg.ElectLeadersRequest) {
 
 // hold asks the controller.
 func (e *election) hold(req *kmsg.ElectLeadersRequest) {
+	if !e.all && len(req.Topics) == 0 {
+		return
+	}
 	ctx, cancel, ok := adminContext(e.c, req.TimeoutMillis)
 	if !ok {
 		e.fail(kerr.RequestTimedOut)
