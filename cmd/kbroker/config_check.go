@@ -28,7 +28,7 @@ type verdict struct {
 type judged struct {
 	Name string `json:"name"`
 	From string `json:"from"`          // such as server.properties:12
-	Why  string `json:"why,omitempty"` // it is unusable, refused or without effect
+	Why  string `json:"why,omitempty"` // it is unusable, refused, without effect or unknown
 }
 
 func configCheckCommand() *cobra.Command {
@@ -80,6 +80,12 @@ them.`,
 func judge(settings *config.Settings, err error) *verdict {
 	why := func(s config.Setting) string { return s.Key.Note }
 	none := func(config.Setting) string { return "" }
+	meant := func(s config.Setting) string {
+		if near := config.Suggest(s.Name); near != "" {
+			return "did you mean " + near + "?"
+		}
+		return ""
+	}
 	unusable := unusableSettings(err)
 	list := func(all []config.Setting, why func(config.Setting) string) []judged {
 		out := []judged{}
@@ -93,7 +99,7 @@ func judge(settings *config.Settings, err error) *verdict {
 	v := &verdict{
 		Starts: err == nil,
 		Works:  list(settings.Working(), none), Unusable: []judged{}, Refused: list(settings.Refused(), why),
-		WithoutEffect: list(settings.WithoutEffect(), why), Unknown: list(settings.Unknown(), none),
+		WithoutEffect: list(settings.WithoutEffect(), why), Unknown: list(settings.Unknown(), meant),
 		Notes: append([]string{}, settings.Warnings...), Errors: []string{},
 	}
 	for _, s := range settings.All() {

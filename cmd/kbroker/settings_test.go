@@ -388,9 +388,9 @@ func acceptedConnections(t *testing.T, address string, n int) (answered int) {
 
 // TestSettingsAreSaid: what is accepted without effect, or not known, is said once at the start.
 func TestSettingsAreSaid(t *testing.T) {
-	n := startNode(t, "-o", "num.io.threads=3", "-o", "num.network.threads=5", "-o", "zookeeper.connect=x")
+	n := startNode(t, "-o", "num.io.threads=3", "-o", "num.network.threads=5", "-o", "zookeeper.connect=x", "-o", "num.partition=2")
 	n.stop(syscall.SIGINT)
-	for _, want := range []string{`"these settings are not known .*"settings":"zookeeper.connect"`, `"these settings are accepted without effect.*"settings":"num.io.threads num.network.threads"`} {
+	for _, want := range []string{`"these settings are not known .*"settings":"num.partition zookeeper.connect","meant":"num.partitions"`, `"these settings are accepted without effect.*"settings":"num.io.threads num.network.threads"`} {
 		if got := regexp.MustCompile(want).FindAll(n.err.Bytes(), -1); len(got) != 1 {
 			t.Errorf("%s is said %d times in\n%s", want, len(got), bytes.TrimSpace(n.err.Bytes()))
 		}

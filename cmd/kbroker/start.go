@@ -146,12 +146,23 @@ func sayWhatIsIgnored(logger *slog.Logger, settings *config.Settings) {
 	}
 	if unknown := settings.Unknown(); len(unknown) > 0 {
 		logger.Warn("these settings are not known and have no effect; look for a misspelling, or take them out",
-			"event", "settings", "settings", names(unknown))
+			"event", "settings", "settings", names(unknown), "meant", suggestions(unknown))
 	}
 	if ignored := settings.WithoutEffect(); len(ignored) > 0 {
 		logger.Warn("these settings are accepted without effect; kbroker config check says why",
 			"event", "settings", "settings", names(ignored))
 	}
+}
+
+// suggestions are the settings that were probably meant; there may be fewer of them, or none.
+func suggestions(unknown []config.Setting) string {
+	var all []string
+	for _, s := range unknown {
+		if near := config.Suggest(s.Name); near != "" {
+			all = append(all, near)
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 func names(settings []config.Setting) string {

@@ -80,7 +80,10 @@ func TestStartRefuses(t *testing.T) {
 	}
 	for _, c := range []struct{ what, args, want string }{
 		{"a port in use", "--listen " + n.bootstrap + " --data other",
-			"kbroker: bind the listeners: cannot listen on ADDRESS: .*address already in use; change listeners, or stop what uses the port\nexit 75\n"},
+			"kbroker: bind the listeners: cannot listen on ADDRESS for clients: bind: address already in use; change listeners, or stop what uses the port\nexit 75\n"},
+		{"a port of HTTP in use", "--listen " + other + " --data other -o kbroker.http.listeners=" + n.bootstrap,
+			"kbroker: bind the listeners: cannot listen on ADDRESS for HTTP \\(health and metrics\\): bind: address already in use; " +
+				"change kbroker.http.listeners \\(-o kbroker.http.listeners=127.0.0.1:8081, .*\\), or stop what uses the port\nexit 75\n"},
 		{"a directory in use", "--listen " + other + " --data data", "kbroker: .*data.*[0-9]+.*\nexit 75\n"},
 		{"a directory that is a file", "--listen " + other + " --data plain", "kbroker: .*plain.*\nexit 74\n"},
 		{"a bad value", "-o num.partitions=x", "kbroker: -o: num.partitions: \"x\" is not a whole number; allowed: at least 1\nexit 78\n"},

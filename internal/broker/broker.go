@@ -121,7 +121,7 @@ func (b *Broker) bind(context.Context) error {
 	for _, l := range b.o.Config.Broker().Listeners {
 		socket, err := b.o.Listen("tcp", l.Addr())
 		if err != nil {
-			return &PortError{Setting: "listeners", Address: l.Addr(), Err: err}
+			return &PortError{Purpose: "clients", Change: "listeners", Address: l.Addr(), Err: err}
 		}
 		b.listeners = append(b.listeners, boundListener{l, socket})
 	}
@@ -130,13 +130,19 @@ func (b *Broker) bind(context.Context) error {
 
 // PortError says that an address could not be listened on.
 type PortError struct {
-	Setting string
+	Purpose string // what is served there
+	Change  string // what to change, a setting that the reader may never have written
 	Address string
 	Err     error
 }
 
 func (e *PortError) Error() string {
-	return fmt.Sprintf("cannot listen on %s: %v; change %s, or stop what uses the port", e.Address, e.Err, e.Setting)
+	reason := e.Err
+	var op *net.OpError
+	if errors.As(e.Err, &op) && op.Op == "listen" {
+		reason = op.Err // op itself names the address again
+	}
+	return fmt.Sprintf("cannot listen on %s for %s: %v; change %s, or stop what uses the port", e.Address, e.Purpose, reason, e.Change)
 }
 
 func (e *PortError) Unwrap() error { return e.Err }

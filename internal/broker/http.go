@@ -32,7 +32,8 @@ func (b *Broker) bindHTTP() error {
 	for _, a := range addresses {
 		l, err := b.o.Listen("tcp", a)
 		if err != nil {
-			return &PortError{Setting: "kbroker.http.listeners (empty turns it off)", Address: a, Err: err}
+			return &PortError{Purpose: "HTTP (health and metrics)", Address: a, Err: err,
+				Change: "kbroker.http.listeners (-o kbroker.http.listeners=127.0.0.1:8081, or with nothing behind the = to have none)"}
 		}
 		s := &http.Server{Handler: b.http.routes(metrics, isLoopback(l.Addr())), ReadHeaderTimeout: httpTimeout, IdleTimeout: httpTimeout,
 			ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelWarn)}

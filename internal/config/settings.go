@@ -166,7 +166,11 @@ func (x Setting) validate() error {
 	if k == nil {
 		// A variable may have been put there by and for others: it is listed as unknown.
 		if strings.HasPrefix(x.Name, "kbroker.") && !x.env {
-			return &SettingError{Setting: x, Err: fmt.Errorf("%s: kbroker has no such setting; see docs/configuration.md for those it has", x.Name)}
+			hint := "see docs/configuration.md for those it has"
+			if near := Suggest(x.Name); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			return &SettingError{Setting: x, Err: fmt.Errorf("%s: kbroker has no such setting; %s", x.Name, hint)}
 		}
 		return nil
 	}
