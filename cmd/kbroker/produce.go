@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -28,6 +31,7 @@ type produceFlags struct {
 	partition int32
 	codec     string
 	acks      string
+	maxBatch  atomic.Int32 // bytes that the topic takes in one batch; the client reads it when it first sees a partition
 }
 
 // produceCommand is `kbroker produce`.
@@ -74,6 +78,9 @@ func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
 		return err
 	}
 	defer client.Close()
+	if err := f.look(cmd.Context(), kadm.NewClient(client), topic); err != nil {
+		return err
+	}
 	p := &production{client: client, out: bufio.NewWriter(cmd.OutOrStdout()), json: f.format == "json"}
 	return p.run(cmd.Context(), func() (*kgo.Record, error) {
 		r, err := reader.next()
@@ -82,6 +89,41 @@ func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
 		}
 		return r, f.complete(r)
 	})
+}
+
+const (
+	// defaultBatch is what a topic takes by default, less some bytes that clients count differently.
+	defaultBatch = 1_000_012
+	// leastBatch is what the client wants at least.
+	leastBatch = 512
+	// maxBuffered bounds in bytes what waits to be acknowledged. The client bounds only the number of records, and 50,000
+	// of 1 MiB are more than a machine has.
+	maxBuffered = maxLine + 28<<20
+)
+
+// look asks a topic that exists for its partitions, where one is named, and for what it takes in a batch: a batch of the
+// default size is refused by a topic that takes less, and would keep long lines from one that takes more. Who may not ask,
+// or names a topic that is to be created, gets the default.
+func (f *produceFlags) look(ctx context.Context, a *kadm.Client, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	if f.partition >= 0 {
+		topics, err := a.ListTopicsWithInternal(ctx, topic)
+		if n := int32(len(topics[topic].Partitions)); err == nil && topics[topic].Err == nil && f.partition >= n {
+			return &exitError{exitNotFound, fmt.Errorf("topic %s has no partition %d; it has %d", topic, f.partition, n)}
+		}
+	}
+	configs, err := a.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return nil
+	}
+	config, _ := configs.On(topic, nil)
+	for _, c := range config.Configs {
+		if n, err := strconv.ParseInt(c.MaybeValue(), 10, 32); err == nil && c.Key == "max.message.bytes" {
+			f.maxBatch.Store(int32(min(max(n, leastBatch), maxLine)))
+		}
+	}
+	return nil
 }
 
 func (f *produceFlags) reader(in io.Reader) (*lineReader, error) {
@@ -130,7 +172,12 @@ func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
 	if !ok {
 		return nil, &exitError{exitUsage, fmt.Errorf("-z %s: write none, gzip, snappy, lz4 or zstd", f.codec)}
 	}
-	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(),
+	if f.partition < -1 {
+		return nil, &exitError{exitUsage, fmt.Errorf("-p %d: write the number of a partition, or -1 for any", f.partition)}
+	}
+	f.maxBatch.Store(defaultBatch)
+	opts := []kgo.Opt{kgo.ProducerBatchMaxBytesFn(func(string) int32 { return f.maxBatch.Load() }), kgo.MaxBufferedBytes(maxBuffered),
+		kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(),
 		kgo.RecordRetries(maxTries), kgo.MetadataMinAge(tryPause),
 		kgo.RetryBackoffFn(func(fails int) time.Duration { return min(time.Duration(fails)*tryPause/4, tryPause) })}
 	switch f.acks {
@@ -198,6 +245,9 @@ func (p *production) acknowledged(r *kgo.Record, err error) {
 		if p.err == nil {
 			if errors.Is(err, kerr.KafkaStorageError) {
 				err = fmt.Errorf("the broker's data directory is full or has failed, see its log: %w", err)
+			}
+			if errors.Is(err, kerr.MessageTooLarge) {
+				err = fmt.Errorf("a record is larger than the topic takes, which kbroker topic alter %s -c max.message.bytes=N changes: %w", r.Topic, err)
 			}
 			p.err = fmt.Errorf("writing to topic %s: %w", r.Topic, err)
 			p.stop()
