@@ -264,3 +264,37 @@ func TestRecoveryReadsWithinCheckpoint(t *testing.T) {
 	}
 	m.kill()
 }
+
+// TestRecoveryReadsWithinRecovery kills the process again when a start has recovered a log and is about to write the marks:
+// the start after that reads no more than the first one.
+func TestRecoveryReadsWithinRecovery(t *testing.T) {
+	disk := simfs.New()
+	cfg := DefaultConfig()
+	m := openManager(t, disk, cfg, "/data")
+	l := createLog(t, m, "t", 0, cfg)
+	for i := range 600 {
+		a := mustAppend(t, l, makeBatch(batchSpec{n: 1, value: 1000, timestamp: int64(i), pid: 1, seq: l.nextSeq(1)}), 0)
+		waitDurable(t, l, a.LastOffset+1)
+		if i == 300 {
+			m.Checkpoint()
+		}
+	}
+	disk = disk.Kill()
+	m.kill()
+	var once sync.Once
+	var after *simfs.FS
+	disk.Inject(simfs.Rule{Ops: simfs.OpWrite, Pattern: MarksFile, Before: func() { once.Do(func() { after = disk.Kill() }) }})
+	m, _ = tryOpenManager(disk, cfg, "/data")
+	m.Checkpoint()
+	m.kill()
+	if after == nil {
+		t.Fatal("the start did not write the marks")
+	}
+	above, _ := bytesAboveRecoveryPoints(t, after, "/data", 1)
+	counting := vfs.Counting(after)
+	m = openManager(t, counting, cfg, "/data")
+	defer m.kill()
+	if read := counting.Suffix(logSuffix).BytesRead; read > above+int64(cfg.IndexIntervalBytes) {
+		t.Errorf("%d bytes were read, %d lie above the recovery point", read, above)
+	}
+}

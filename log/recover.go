@@ -53,6 +53,8 @@ type plan struct {
 // open loads the log's files into l (rules 3.9.1 to 3.9.4). What lies above the recovery point is verified batch by
 // batch; after a clean stop of kbroker that is nothing, and no log file is read.
 func (r *recovery) open(l *Log) error {
+	l.token <- struct{}{} // the keeper may come for a snapshot that is not needed any more
+	defer func() { <-l.token }()
 	r.noRoom = nil
 	files, err := l.listFiles()
 	if err != nil {
@@ -85,6 +87,10 @@ func (r *recovery) open(l *Log) error {
 	for _, offset := range files.snapshots {
 		if l.loss != nil {
 			break
+		}
+		if offset == p.snapshot { // of the marks on the disk, until they are written anew
+			l.dir.keeper.stale.add(staleSnapshot{l, offset})
+			continue
 		}
 		if err := l.dropSnapshot(offset); err != nil {
 			return err
