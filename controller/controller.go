@@ -128,6 +128,10 @@ func RaftID(directory metadata.UUID) uint64 {
 	return id
 }
 
+// HasMetadata reports whether a data directory has the metadata of a cluster. With another one Open would begin an empty
+// cluster.
+func HasMetadata(fsys vfs.FS, dataDir string) (bool, error) { return raftwal.Exists(fsys, dataDir) }
+
 // Open reads what is on the disk. Call Subscribe as needed, then Start, and in the end Close.
 func Open(cfg Config) (*Controller, error) {
 	c := &Controller{

@@ -96,6 +96,22 @@ func Open(o Options) (*WAL, *State, error) {
 	return w, state, nil
 }
 
+// Exists reports whether a data directory has a WAL that is not blank.
+func Exists(fsys vfs.FS, dataDir string) (bool, error) {
+	listing, err := fsys.ReadDir(path.Join(dataDir, DirName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	for _, e := range listing {
+		for _, suffix := range []string{snapshotSuffix, segmentSuffix} {
+			if _, ok := numbered(e, suffix); ok {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // Bootstrap makes the first snapshot of a WAL that has none. Until it returned the directory counts as blank.
 func (w *WAL) Bootstrap(s *Snapshot) error {
 	if len(w.snapshots) > 0 {

@@ -47,6 +47,7 @@ type Broker struct {
 	metadata    metadata.Cell
 	codecs      *record.Codecs
 	logs        *log.Manager
+	metadataDir *log.Dir // the one that the controller keeps its files in
 	controller  *controller.Controller
 	replicas    *replica.Manager
 	machines    *coordinator.Runtime[*group.Machine]
@@ -168,8 +169,8 @@ func (b *Broker) Wait(ctx context.Context) error {
 		return nil
 	case <-b.controller.Done():
 		return fmt.Errorf("the controller stopped: %w", b.controller.Err())
-	case <-b.metadataDir().Failed():
-		return fmt.Errorf("the data directory of the cluster's metadata is lost: %w", b.metadataDir().Err())
+	case <-b.metadataDir.Failed():
+		return fmt.Errorf("the data directory of the cluster's metadata is lost: %w", b.metadataDir.Err())
 	}
 }
 

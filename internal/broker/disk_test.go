@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/kbroker/kbroker/internal/config"
 	"github.com/kbroker/kbroker/internal/simfs"
 )
 
@@ -152,6 +155,63 @@ func TestMetadataDirectoryFailsAtStart(t *testing.T) {
 	if !errors.Is(err, kerr.KafkaStorageError) {
 		t.Errorf("start: %v", err)
 	}
+}
+
+// TestMetadataIsFound: the order of log.dirs may change, and a directory come to it. Without the one that has the metadata
+// nothing is begun anew, and no log set aside.
+func TestMetadataIsFound(t *testing.T) {
+	fsys := simfs.New()
+	b := startOn(t, fsys, "log.dirs=/data,/more")
+	c, admin := connect(t, b, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if _, err := admin.CreateTopic(t.Context(), 2, 1, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	for partition := range int32(2) { // one in each directory
+		if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Partition: partition, Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b = startOn(t, fsys, "log.dirs=/new,/more,/data")
+	c, _ = connect(t, b)
+	if b.metadata.Load().Topic("t") == nil {
+		t.Fatal("the metadata is another")
+	}
+	if code := b.partitionCode(t, c); code != 0 || b.replicas.LookupName("t", 0).HighWatermark() != 1 || b.replicas.LookupName("t", 1).HighWatermark() != 1 {
+		t.Errorf("the records are gone: code %d", code)
+	}
+	if err := b.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for dirs, want := range map[string]string{"/more": "no data directory has the cluster's metadata", "/data,/other": "both /data and /other"} {
+		if want[0] == 'b' {
+			if err := fsys.MkdirAll("/other/kbroker-raft", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			f, err := fsys.OpenFile("/other/kbroker-raft/00000000000000000001.snapshot", os.O_RDWR|os.O_CREATE, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}
+		settings, err := config.Load(config.Sources{Options: []string{"node.id=1", "log.dirs=" + dirs, "listeners=PLAINTEXT://127.0.0.1:0", "kbroker.http.listeners="}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.o
+		if o.Config, err = config.NewStore(settings); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Start(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("log.dirs=%s: %v", dirs, err)
+			if err == nil {
+				_ = again.Stop(t.Context())
+			}
+		}
+	}
+	startOn(t, fsys, "log.dirs=/data,/more,/new")
 }
 
 // deadlineWriter notes the deadline that it is given.

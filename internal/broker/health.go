@@ -27,7 +27,7 @@ type DirHealth struct {
 // dirState is the state of a data directory as those see it who watch the node: one is also full when there is no room
 // in it for a change of the cluster's metadata, whether or not anybody has produced since.
 func (b *Broker) dirState(d *log.Dir) log.DirState {
-	if s := d.State(); s != log.DirOK || d != b.metadataDir() || !b.controller.DiskFull() {
+	if s := d.State(); s != log.DirOK || d != b.metadataDir || !b.controller.DiskFull() {
 		return s
 	}
 	return log.DirFull

@@ -39,13 +39,16 @@ func (b *Broker) openDirs(context.Context) error {
 		FS: b.o.FS, Dirs: cfg.LogDirs, Logger: b.logger, ClusterID: b.clusterID, NodeID: cfg.NodeID,
 		RecoveryWorkers: cfg.Log.RecoveryThreads, Codecs: b.codecs,
 	})
+	if err == nil {
+		b.metadataDir, err = findMetadata(b.o.FS, b.logs.Dirs())
+	}
 	return err
 }
 
 // startController opens the metadata of this node's quorum and waits until it is shown.
 func (b *Broker) startController(ctx context.Context) error {
 	cfg := b.o.Config.Broker()
-	dir := b.metadataDir()
+	dir := b.metadataDir
 	c, err := controller.Open(controller.Config{
 		FS: b.o.FS, DataDir: dir.Path(), DirectoryID: dir.ID(), NodeID: cfg.NodeID, ClusterID: b.clusterID,
 		Features: features(), Rules: b.rules(), Metadata: &b.metadata, Logger: b.logger,
@@ -63,9 +66,6 @@ func (b *Broker) startController(ctx context.Context) error {
 	return c.WaitReady(ctx)
 }
 
-// metadataDir is the data directory that the controller keeps its files in.
-func (b *Broker) metadataDir() *log.Dir { return b.logs.Dirs()[0] }
-
 // recover loads the logs that the metadata assigns to this node, then opens its partitions.
 func (b *Broker) recover(ctx context.Context) error {
 	done := make(chan struct{})
@@ -75,7 +75,7 @@ func (b *Broker) recover(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if failed := b.metadataDir().Err(); failed != nil {
+		if failed := b.metadataDir.Err(); failed != nil {
 			return failed // this node would stop at once: see Wait
 		}
 		// What can be served is served; the logs that can't were named already.
