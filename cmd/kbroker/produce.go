@@ -65,7 +65,7 @@ which is what consume -o json writes. With -o json the place of each record is p
 }
 
 func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
-	reader, err := f.reader(cmd.InOrStdin())
+	reader, err := f.reader(interruptible{cmd.Context(), cmd.InOrStdin()})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -109,6 +110,29 @@ func newLineReader(in io.Reader) *lineReader {
 	s.Buffer(make([]byte, 64<<10), maxLine)
 	s.Split(splitLines)
 	return &lineReader{in: s}
+}
+
+// interruptible is input of which a read that waits, for somebody to type, ends when ctx does. The goroutine of that read
+// ends with the input, or with the process: nothing else stops it.
+type interruptible struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r interruptible) Read(p []byte) (int, error) {
+	var n int
+	var err error
+	done := make(chan struct{})
+	go func() {
+		n, err = r.in.Read(p)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return n, err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
 }
 
 // splitLines splits at \n only: what else a line holds is the record's.

@@ -117,3 +117,27 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("it ends with %d: %s", code, p.err.String())
 	}
 }
+
+// TestInterruptTyping: a producer that waits for its input ends at the first SIGINT, without a word.
+func TestInterruptTyping(t *testing.T) {
+	n := startNode(t)
+	p := &process{shell: n.shell, cmd: n.shell.command(t.Context(), n.shell.bin, "produce", "t", "-b", n.bootstrap)}
+	p.cmd.Stderr = &p.err
+	in, err := p.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("typed\n")); err != nil {
+		t.Fatal(err)
+	}
+	if out := n.shell.run("until kbroker consume t -n 1 2>none; do sleep 0.1; done"); out != "typed\n" {
+		t.Fatalf("it writes %q", out)
+	}
+	if code := p.stop(syscall.SIGINT); code != exitInterrupted || p.err.Len() > 0 {
+		t.Errorf("it ends with %d: %s", code, p.err.String())
+	}
+}
