@@ -86,7 +86,8 @@ func (w *Writer) head() {
 }
 
 // series writes a line. le is the bound of a bucket, empty for others. Labels without a value are left out: that is what
-// they mean to Prometheus.
+// they mean to Prometheus. Values are names that clients chose, which may be any bytes, and Prometheus drops the whole
+// scrape for one that is not UTF-8: what is wrong in it becomes U+FFFD, as Java reads it.
 func (w *Writer) series(suffix string, v float64, le string, labels []string) {
 	w.head()
 	b := append(append(w.line[:0], w.f.Name...), suffix...)
@@ -96,7 +97,7 @@ func (w *Writer) series(suffix string, v float64, le string, labels []string) {
 			return
 		}
 		b = append(append(append(b, open), name...), '=', '"')
-		b = append(append(b, labelEscapes.Replace(value)...), '"')
+		b = append(append(b, labelEscapes.Replace(strings.ToValidUTF8(value, "\ufffd"))...), '"')
 		open = ','
 	}
 	for i, value := range labels {

@@ -48,6 +48,22 @@ h_count{a="x"} 7
 	}
 }
 
+// TestWriterUTF8: the format is UTF-8, and Prometheus drops a whole scrape for one label that is not. Names that clients
+// choose, such as those of groups, may be any bytes.
+func TestWriterUTF8(t *testing.T) {
+	var out strings.Builder
+	w := NewWriter(&out)
+	w.Begin(&Family{Name: "x", Kind: Gauge, Help: "Groups.", Labels: []string{"group"}})
+	w.Series(1, "gr\xc3\xbc\u00dfe \xff\"\xfe\xfd\\")
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "# HELP x Groups.\n# TYPE x gauge\nx{group=\"grüße \ufffd\\\"\ufffd\\\\\"} 1\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
 type broken struct{ io.Writer }
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("the peer is gone") }

@@ -108,6 +108,8 @@ func TestPayloads(t *testing.T) {
 	sized := lz4Frame(t, p, lz4.SizeOption(uint64(len(p))))
 	missized := flip(sized, 6)
 	missized[14] = byte(sum32(missized[4:14]) >> 8)
+	emptyBlock := lz4Frame(t, p, lz4.ChecksumOption(false))
+	emptyBlock = slices.Insert(emptyBlock, len(emptyBlock)-4, 0, 0, 0, 0x80)
 	var cases []validateCase
 	add := func(codec Codec, name string, payload []byte, want, kafka string) {
 		cases = append(cases, validateCase{"2.1.5", codec.String() + " " + name, withPayload(t, codec, 300, payload), nil, want, kafka})
@@ -149,10 +151,15 @@ func TestPayloads(t *testing.T) {
 	add(LZ4, "no end mark", lz[:len(lz)-8], inLog, broken)
 	add(LZ4, "header alone", lz[:7], inLog, broken)
 	add(LZ4, "empty", nil, inLog, broken)
+	add(LZ4, "an empty block", emptyBlock, inLog, none) // where Java's client takes the frame to end
+	add(LZ4, "an empty block first", slices.Insert(bytes.Clone(lz), 7, 0, 0, 0, 0x80), inLog, "")
 	add(Zstd, "frame", zs, none, "")
 	add(Zstd, "two frames", append(zstdFrame(t, p[:half]), zstdFrame(t, p[half:])...), none, "")
 	add(Zstd, "skippable frame", append(bytes.Clone(zs), 0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2), none, "")
 	add(Zstd, "window of 128 MiB", withWindow(streamed(t, p), 27), none, "")
+	add(Zstd, "window of 256 MiB", withWindow(streamed(t, p), 28), inLog, broken) // no client of Kafka's takes more than 128 MiB
+	add(Zstd, "window of 144 MiB", flip(withWindow(streamed(t, p), 27), 5), inLog, broken)
+	add(Zstd, "window of 1 TiB", withWindow(streamed(t, p), 40), inLog, broken)
 	add(Zstd, "two bytes behind", append(bytes.Clone(zs), 1, 2), inLog, broken)
 	add(Zstd, "garbage behind", append(bytes.Clone(zs), make([]byte, 12)...), inLog, broken)
 	add(Zstd, "bad checksum", flip(zs, -1), inLog, broken)

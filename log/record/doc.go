@@ -22,7 +22,8 @@
 //
 //   - offset deltas other than 0, 1, 2, … (rule 2.4.15); lengths below -1; varints with more bits than their field
 //   - payloads with anything behind their end, but for gzip members and zstd frames in a row; LZ4 frames whose content
-//     checksum is wrong; snappy with the extensions of S2
+//     checksum is wrong, or that have an empty block, which Java's client takes for their end; snappy with the
+//     extensions of S2
 //   - payloads that do not decompress at all, and codecs that do not exist (rule 6.1.9)
 //
 // Payloads that expand beyond every reason are refused with MESSAGE_TOO_LARGE, to which producers react by splitting the

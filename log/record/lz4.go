@@ -101,7 +101,7 @@ func (r *lz4Reader) nextBlock() error {
 		return r.end()
 	}
 	n := int(word &^ lz4Uncompressed)
-	if n > r.maxBlock {
+	if n == 0 || n > r.maxBlock { // Java's client takes an empty block for the frame's end
 		return errLZ4
 	}
 	if n > len(r.src) {

@@ -142,10 +142,10 @@ func (w *walk) quick(b []byte, p int) int {
 }
 
 // quickTimes reports whether the base timestamp is so far from the judge's limits that no delta of two bytes can reach
-// them, so that timestamps need no look but for their maximum. A negative base is no time; leaving it out keeps quick's
-// arithmetic from wrapping.
+// them, so that timestamps need no look but for their maximum. A negative base is no time; leaving it out, and a limit
+// that no time can lie below, keeps quick's arithmetic from wrapping.
 func (w *walk) quickTimes() bool {
-	return w.base >= 0 && w.lo <= w.hi && w.base >= w.lo+quickDelta && w.base <= w.hi-quickDelta
+	return w.base >= 0 && w.lo <= w.hi && w.hi >= 0 && w.base >= w.lo+quickDelta && w.base <= w.hi-quickDelta
 }
 
 // quickHeaders reports whether b is a header count and that many headers, each with a key below 64 bytes and a value

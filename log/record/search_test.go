@@ -206,3 +206,14 @@ func randomRecords(rng *rand.Rand) []Record {
 	}
 	return records
 }
+
+// TestFindTimestampFarDown searches from timestamps so low that no record can be below: every record qualifies, however
+// its batch is written.
+func TestFindTimestampFarDown(t *testing.T) {
+	b := produced(t, 300)
+	for _, timestamp := range []int64{math.MinInt64, math.MinInt64 + 1, math.MinInt64 + quickDelta, math.MinInt64 + quickDelta + 2, -1 << 40} {
+		if p, ok, err := b.FindTimestamp(nil, timestamp, 0); !ok || err != nil || p.Offset != b.BaseOffset() {
+			t.Errorf("timestamp %d: %v, %v, %v", timestamp, p, ok, err)
+		}
+	}
+}

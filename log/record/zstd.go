@@ -13,6 +13,10 @@ import (
 // back further (Java's producer at levels 20 to 22) are decoded whole when they are small, as nearly all are.
 const maxZstdWindow = 8 << 20
 
+// widestZstd is the largest window, in bytes, that a frame may have at all: the one beyond which the reference decoder,
+// which Kafka's clients use, refuses frames. Levels 20 to 22 reach it.
+const widestZstd = 128 << 20
+
 // smallZstd is the size up to which payloads are decoded whole whatever their window, in bytes: two blocks, as the
 // batches of a client with default settings have. It is faster, and spares the stream's window.
 const smallZstd = 2 * zstdBlock
@@ -44,6 +48,9 @@ func (r *zstdReader) reset(src []byte, lim limits) error {
 	shape, err := surveyZstd(src)
 	if err != nil {
 		return err
+	}
+	if shape.window > widestZstd {
+		return errZstd
 	}
 	if shape.most <= smallZstd || shape.window > maxZstdWindow {
 		return r.decodeWhole(src, lim.whole, shape.most)
@@ -79,7 +86,7 @@ type zstdShape struct {
 	most   uint64 // bytes that all blocks can decode to
 }
 
-var errZstd = errors.New("the compressed records are not zstd frames")
+var errZstd = errors.New("the compressed records are not zstd frames that every client can read")
 
 // surveyZstd goes over the headers of all frames and blocks. It proves that the payload is whole and holds nothing but
 // frames, where the decoder lets up to three bytes pass at the end that other readers stumble over.
