@@ -37,6 +37,18 @@ func TestPanicInStageTwo(t *testing.T) {
 	within(t, "all buffers are back", func() bool { return s.pools.held.Load() == 0 })
 }
 
+// TestPanicInReadyReply: so does that of the reader, which writes what is complete at once.
+func TestPanicInReadyReply(t *testing.T) {
+	s, dial := start(t, &echo{}, Limits{})
+	other, c := dial(), dial()
+	c.Write(bytes.Join([][]byte{frame(1, "a"), frame(2, "r"), frame(3, "w"), frame(4, "a")}, nil))
+	expectClosed(t, c)
+	within(t, "the connection is forgotten", func() bool { return s.Connections() == 1 && s.Stats().Malformed.Load() == 1 })
+	other.Write(frame(5, "x"))
+	receive(t, other)
+	within(t, "all buffers are back", func() bool { return s.pools.held.Load() == 0 })
+}
+
 // TestTrickledFrame: a peer that sends a large frame byte by byte is cut off, since others wait for the memory it holds.
 func TestTrickledFrame(t *testing.T) {
 	s, dial := start(t, &echo{}, Limits{Stall: 100 * time.Millisecond, Idle: time.Minute})

@@ -17,8 +17,8 @@ import (
 )
 
 // echo is a Service for tests. A request of key 18 version 0 is answered with its body; the first byte of a body may be
-// an order: 'w' waits 20 ms in stage two, 'b' as well and then panics, 'n' is not answered, 'e' is an error, 'p' panics,
-// 'h' waits for hold.
+// an order: 'w' waits 20 ms in stage two, 'b' is waited for there and then panics, 'r' panics when it is answered at once,
+// 'n' is not answered, 'e' is an error, 'p' panics, 'h' waits for hold.
 type echo struct {
 	flushes, starts, closes atomic.Int64
 	max                     int32
@@ -36,8 +36,12 @@ func (s *echoSession) Start(h *Header, body []byte) (Reply, error) {
 		return r, nil
 	}
 	switch body[0] {
-	case 'w', 'b':
+	case 'w':
 		r.after = time.Now().Add(20 * time.Millisecond)
+	case 'b':
+		over := make(chan struct{})
+		close(over)
+		r.hold = over
 	case 'h':
 		r.hold = s.e.hold
 	case 'n':
@@ -80,7 +84,7 @@ func (r *echoReply) Wait(stop <-chan struct{}) {
 	}
 }
 func (r *echoReply) Append(out *Out) {
-	if len(r.body) > 0 && r.body[0] == 'b' {
+	if len(r.body) > 0 && (r.body[0] == 'b' || r.body[0] == 'r') {
 		panic("asked for a panic in stage two")
 	}
 	out.B = append(out.B, r.body...)
