@@ -3,6 +3,7 @@ package vfs
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -13,6 +14,28 @@ import (
 type osFS struct {
 	// vectors recycles the arguments of vectored writes (*vectoredWrite), so that an append allocates nothing.
 	vectors sync.Pool
+	// locked has the lock files that are held (*os.File), by directory. SyncFS uses their descriptors.
+	locked sync.Map
+}
+
+// heldLock is a lock file until its Close.
+type heldLock struct {
+	*os.File
+	fs  *osFS
+	dir string
+}
+
+// hold notes that the lock file called name is held.
+func (o *osFS) hold(name string, f *os.File) *heldLock {
+	l := &heldLock{File: f, fs: o, dir: filepath.Dir(name)}
+	o.locked.Store(l.dir, f)
+	return l
+}
+
+// Close releases the lock.
+func (l *heldLock) Close() error {
+	l.fs.locked.CompareAndDelete(l.dir, l.File)
+	return l.File.Close()
 }
 
 // osFile is an open file of osFS. System calls that package os lacks go through conn, which holds the descriptor

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -185,7 +186,17 @@ func (f *osFile) control(op string, fn func(fd int) error) error {
 	return nil
 }
 
+// SyncFS uses the descriptor of the directory's lock if this FS holds it. The kernel tells a write error once to whoever syncs
+// the file system, and to others only on descriptors that were open before: one that is opened for each sync misses an
+// error that another process has been told.
 func (o *osFS) SyncFS(name string) error {
+	if lock, ok := o.locked.Load(filepath.Clean(name)); ok {
+		w, err := o.wrap(lock.(*os.File))
+		if err != nil {
+			return err
+		}
+		return w.control("syncfs", unix.Syncfs)
+	}
 	d, err := os.Open(name)
 	if err != nil {
 		return err

@@ -179,6 +179,35 @@ func TestSpaceAndSyncs(t *testing.T) {
 	}
 }
 
+// TestSyncFSOfLocked: the descriptor of a lock is used for as long as it is held. Only that it is another one than a newly
+// opened one can be seen here: its directory has another name by then.
+func TestSyncFSOfLocked(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fsys := OS()
+	if errors.Is(fsys.SyncFS(dir), errors.ErrUnsupported) {
+		return // darwin, Windows
+	}
+	lock, err := fsys.Lock(filepath.Join(dir, ".lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := fsys.SyncFS(dir); err != nil {
+		t.Error("with the lock:", err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := fsys.SyncFS(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("without the lock:", err)
+	}
+}
+
 func TestCounting(t *testing.T) {
 	dir := t.TempDir()
 	c := Counting(OS())

@@ -45,7 +45,7 @@ const maxLockTries = 100
 // Lock uses flock, which the kernel drops with the process, however it dies. A holder that stops cleanly removes the
 // file, so a lock counts only if the name still leads to the locked file: otherwise the next process would create
 // and lock a new one beside us.
-func (*osFS) Lock(name string) (io.Closer, error) {
+func (o *osFS) Lock(name string) (io.Closer, error) {
 	for range maxLockTries {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
@@ -64,7 +64,7 @@ func (*osFS) Lock(name string) (io.Closer, error) {
 			return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
 		}
 		if now, err := os.Stat(name); err == nil && os.SameFile(held, now) {
-			return f, nil
+			return o.hold(name, f), nil
 		}
 		f.Close()
 	}

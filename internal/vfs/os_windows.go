@@ -38,7 +38,7 @@ func (*osFS) Space(name string) (free, total uint64, err error) {
 }
 
 // Lock uses LockFileEx on the file's first byte, which the system drops with the process.
-func (*osFS) Lock(name string) (io.Closer, error) {
+func (o *osFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (*osFS) Lock(name string) (io.Closer, error) {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err = windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 	if err == nil {
-		return f, nil
+		return o.hold(name, f), nil
 	}
 	f.Close()
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
