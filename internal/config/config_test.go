@@ -182,6 +182,10 @@ func TestProperties(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
+	// A backslash alone continues nothing: what follows is a line of its own.
+	if got, err := parseProperties([]byte("\\\n# note\n \\\r\n a=b\n\\\n\nc=d\n\\\n")); err != nil || !slices.Equal(got, []property{{"a", "b", 4}, {"c", "d", 7}}) {
+		t.Errorf("lone backslashes: %+v, %v", got, err)
+	}
 	if got, _ := parseProperties([]byte("a=\xe4")); got[0].value != "ä" {
 		t.Errorf("ISO 8859-1 is read as %q", got[0].value)
 	}

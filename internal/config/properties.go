@@ -67,8 +67,8 @@ func logicalLines(text string) func(yield func(logicalLine) bool) {
 		for i := 0; i < len(natural); i++ {
 			first := i + 1
 			line := strings.TrimLeft(natural[i], blanks)
-			if line == "" || line[0] == '#' || line[0] == '!' {
-				continue
+			if line == "" || line == `\` || line[0] == '#' || line[0] == '!' {
+				continue // a backslash alone continues nothing
 			}
 			for continues(line) && i+1 < len(natural) {
 				i++
