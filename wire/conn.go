@@ -85,7 +85,7 @@ func (c *conn) serve() {
 	// Close flushes what a panic left staged: the memory of a reply is not its own before.
 	c.session.Close()
 	for _, p := range c.batch {
-		if p.reply != nil { // respond has not passed it on, or a panic in it ended respond
+		if p.reply != nil { // nil: it was passed on, and a panic ended respond
 			p.reply.Release()
 		}
 	}
@@ -203,10 +203,10 @@ func (c *conn) respond() error {
 	var run latencyRun
 	defer func() { run.end(&c.srv.stats, now) }()
 	for i, p := range c.batch {
+		c.batch[i] = pending{}
 		if q.idle() && p.reply.Done() {
 			run.answered(&c.srv.stats, &p, now)
 			q.encode(p)
-			c.batch[i] = pending{} // not before: a reply that panics is still to be released
 			if q.out.size() < maxEncoded {
 				continue
 			}
@@ -216,7 +216,6 @@ func (c *conn) respond() error {
 			}
 			continue
 		}
-		c.batch[i] = pending{}
 		// The writer would overtake what is encoded here.
 		if q.idle() {
 			if err := q.write(); err != nil {

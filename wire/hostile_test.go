@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -47,6 +48,46 @@ func TestPanicInReadyReply(t *testing.T) {
 	other.Write(frame(5, "x"))
 	receive(t, other)
 	within(t, "all buffers are back", func() bool { return s.pools.held.Load() == 0 })
+}
+
+// TestPanicReleases: also the reply that panics gives back what it holds, whoever encodes it, and while it waits.
+func TestPanicReleases(t *testing.T) {
+	for name, frames := range map[string][][]byte{
+		"reader": {frame(1, "b")},
+		"writer": {frame(1, "w"), frame(2, "b")},
+		"wait":   {frame(1, "wp")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &promises{}
+			_, dial := start(t, s, Limits{})
+			c := dial()
+			c.Write(bytes.Join(frames, nil))
+			io.Copy(io.Discard, c)
+			s.allReleased(t)
+		})
+	}
+}
+
+// TestSlowStart: how long a peer may be in taking a reply counts from when the reply is sent, however long it was waited
+// for.
+func TestSlowStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &echo{hold: make(chan struct{})}
+		s, dial := startSim(t, e, Limits{Stall: 30 * time.Second, Idle: time.Hour})
+		c := dial("client")
+		body := "h" + strings.Repeat("x", 8<<20)
+		go c.Write(frame(1, body))
+		time.Sleep(60 * time.Second)
+		close(e.hold)
+		time.Sleep(20 * time.Second)
+		if id, got := receive(t, c); id != 1 || got != body {
+			t.Errorf("response %d of %d bytes", id, len(got))
+		}
+		if n := s.Stats().Stalled.Load(); n != 0 {
+			t.Errorf("%d connections are said to stand still", n)
+		}
+		c.Close()
+	})
 }
 
 // TestTrickledFrame: a peer that sends a large frame byte by byte is cut off, since others wait for the memory it holds.

@@ -34,7 +34,8 @@ func (s *Server) janitor() {
 			w := seen[c]
 			if p := c.progress.Load(); w.round == 0 || p != w.progress {
 				w.progress, w.since = p, now
-			} else if s.standsStill(c, now.Sub(w.since)) && c.close() {
+			} else if s.standsStill(c, now.Sub(w.since)) && c.progress.Load() == p && c.close() {
+				// It was asked again: what the peer is waited for is looked at later than p, and may have begun since.
 				s.stats.Stalled.Add(1)
 			}
 			w.round = round

@@ -48,6 +48,14 @@ type counted struct {
 
 func (c *counted) Release() { c.s.released.Add(1) }
 
+// Wait panics for a body that begins "wp".
+func (c *counted) Wait(stop <-chan struct{}) {
+	if strings.HasPrefix(string(c.body), "wp") {
+		panic("asked for a panic while it waits")
+	}
+	c.echoReply.Wait(stop)
+}
+
 // promise is a Late reply.
 type promise struct {
 	echoReply

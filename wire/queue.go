@@ -194,7 +194,7 @@ func (q *queue) run() {
 				q.fail()
 				return
 			}
-			p.reply.Wait(q.c.stop)
+			q.await(p.reply)
 		}
 		select {
 		case <-q.c.stop:
@@ -210,6 +210,18 @@ func (q *queue) run() {
 			return
 		}
 	}
+}
+
+// await waits for a reply, which is released if it panics.
+func (q *queue) await(r Reply) {
+	panics := true
+	defer func() {
+		if panics {
+			r.Release()
+		}
+	}()
+	r.Wait(q.c.stop)
+	panics = false
 }
 
 // pop takes the next reply. When there is none it writes what is encoded and, if still none has come, ends the writer.
@@ -273,8 +285,9 @@ func (q *queue) signal() {
 	}
 }
 
-// encode appends one complete reply to out and releases it.
+// encode appends one complete reply to out and releases it, also if that panics.
 func (q *queue) encode(p pending) {
+	defer p.reply.Release()
 	if q.buf == nil {
 		q.buf = q.c.srv.pools.get(outSize)
 		q.out.B = q.buf.b[:0]
@@ -282,7 +295,6 @@ func (q *queue) encode(p pending) {
 	q.out.begin(p.header)
 	p.reply.Append(&q.out)
 	q.out.end()
-	p.reply.Release()
 }
 
 // outSize is the pooled encoding buffer's size in bytes; replies that outgrow it are encoded into the collector's memory.
@@ -299,6 +311,7 @@ func (q *queue) write() error {
 	if len(q.out.B) == 0 {
 		return nil
 	}
+	q.c.progress.Add(1) // the peer's time begins now, not when it was last heard of
 	q.c.writing.Store(true)
 	err := q.c.sock.write(q.c, &q.out)
 	q.c.writing.Store(false)
