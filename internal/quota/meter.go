@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 )
@@ -10,6 +11,18 @@ type meterKey struct {
 	kind           Kind
 	hasUser, hasID bool
 	user, id       string
+}
+
+// maxName bounds the bytes that a meterKey keeps of a name.
+const maxName = 64
+
+// short stands for a name in a meterKey: a client may call itself by 32 KiB, which would stay for as long as its meter.
+func short(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return string(sum[:])
 }
 
 // meter counts for one key. It has a rate, or for Mutations a bucket.

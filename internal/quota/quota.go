@@ -181,9 +181,9 @@ func (t *Table) Client(user, id string) *Client {
 func (t *Table) lookup(kind Kind, user, id string) (limit float64, key meterKey, ok bool) {
 	named := func(name string) metadata.QuotaName { return metadata.QuotaName{Kind: metadata.QuotaNamed, Name: name} }
 	anyone := metadata.QuotaName{Kind: metadata.QuotaDefault}
-	both := meterKey{kind: kind, user: user, id: id, hasUser: true, hasID: true}
-	users := meterKey{kind: kind, user: user, hasUser: true}
-	ids := meterKey{kind: kind, id: id, hasID: true}
+	both := meterKey{kind: kind, user: short(user), id: short(id), hasUser: true, hasID: true}
+	users := meterKey{kind: kind, user: both.user, hasUser: true}
+	ids := meterKey{kind: kind, id: both.id, hasID: true}
 	for _, x := range [...]struct {
 		entity metadata.QuotaEntity
 		key    meterKey

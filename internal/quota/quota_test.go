@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -302,6 +303,27 @@ func TestMetersAreBounded(t *testing.T) {
 			t.Error("a forgotten meter goes on to count")
 		}
 	})
+}
+
+// A client may call itself anything, and its name is not what a meter keeps: long names count apart all the same.
+func TestLongNames(t *testing.T) {
+	m := with(t, set(entity(t, nil, "", nil), "producer_byte_rate", 100))
+	long := strings.Repeat("x", 30_000)
+	a, b := m.Active().Client("u", long+"a"), m.Active().Client("u", long+"b")
+	if a.Record(ProduceBytes, 5000) == 0 || a.Record(ProduceBytes, 1) == 0 {
+		t.Error("a client with a long name is not limited")
+	}
+	if b.Record(ProduceBytes, 1) != 0 {
+		t.Error("two long names share a meter")
+	}
+	if m.Active().Client("u", long+"a").Record(ProduceBytes, 1) == 0 {
+		t.Error("a long name has two meters")
+	}
+	for key := range m.meters {
+		if n := len(key.user) + len(key.id); n > 2*maxName {
+			t.Errorf("a meter keeps a name of %d bytes", n)
+		}
+	}
 }
 
 // Many goroutines may count at once.
