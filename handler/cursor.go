@@ -80,8 +80,17 @@ func (c *cursor) length(wide bool) int {
 	return int(c.int16())
 }
 
+// maxString is the length of the longest string, in bytes. The compact form could say more, which Kafka refuses too.
+const maxString = 1<<15 - 1
+
 // string reads a string, nil when it is null. It aliases the body.
-func (c *cursor) string() []byte { return c.sized(c.length(false)) }
+func (c *cursor) string() []byte {
+	n := c.length(false)
+	if n > maxString {
+		c.bad, c.b = true, nil
+	}
+	return c.sized(n)
+}
 
 // bytes reads a byte string, nil when it is null. It aliases the body.
 func (c *cursor) bytes() []byte { return c.sized(c.length(true)) }

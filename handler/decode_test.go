@@ -2,6 +2,7 @@ package handler
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -66,6 +67,27 @@ func TestFetchDecoder(t *testing.T) {
 	}
 }
 
+// TestReplicaState: who asks is read where it stands, and nowhere else.
+func TestReplicaState(t *testing.T) {
+	q := kmsg.NewPtrFetchRequest()
+	q.SetVersion(15)
+	q.Rack = "r"
+	// Read from the rack on, this is a topic to forget, a rack and the state of replica 7.
+	q.ClusterID = kmsg.StringPtr(strings.Repeat("c", 11) + "\x01\x00\x01\x01\x01\x0d\x00\x00\x00\x07" + strings.Repeat("\x00", 9))
+	compareFetch(t, q, q.AppendTo(nil))
+
+	q.ClusterID, q.ReplicaState.ID = nil, 7
+	body := q.AppendTo(nil)
+	compareFetch(t, q, body)
+	short := append(body[:len(body)-15], 1, 1, 4, 0, 0, 0, 7)
+	r := fetchRequest{version: 15, byID: true}
+	cur := cursor{b: short, flex: true}
+	r.header(&cur)
+	if r.wellFormed(cur) {
+		t.Error("half a replica state passes")
+	}
+}
+
 // compareFetch holds the hand-written decoder against kmsg's result.
 func compareFetch(t *testing.T, want *kmsg.FetchRequest, body []byte) {
 	t.Helper()
@@ -76,7 +98,6 @@ func compareFetch(t *testing.T, want *kmsg.FetchRequest, body []byte) {
 	if !q.wellFormed(cur) {
 		t.Fatalf("v%d: well-formed request refused", v)
 	}
-	q.trailer(cur)
 	id, epoch := want.ReplicaID, int64(-1)
 	if v >= 15 {
 		id, epoch = want.ReplicaState.ID, want.ReplicaState.Epoch

@@ -62,6 +62,7 @@ type fetchRequest struct {
 	sessionID    int32
 	sessionEpoch int32
 	rows         int
+	longName     bool // a topic has a name that is too long for one
 }
 
 // rowUpdate is one partition as a request names it.
@@ -96,7 +97,6 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 	if !q.wellFormed(cur) {
 		return nil, errMalformedFetch
 	}
-	q.trailer(cur)
 	q.maxWait = min(q.maxWait, maxFetchWait)
 	r := c.svc.fetch.get()
 	r.reset(c, h, &q)
@@ -176,11 +176,13 @@ func (q *fetchRequest) row(cur *cursor) (u rowUpdate) {
 	return u
 }
 
-// wellFormed walks the structure behind the header, so that a malformed request changes no session.
+// wellFormed walks the structure behind the header, so that a malformed request changes no session. On the way it reads
+// what stands at the end, and what has to be known of the topics before they are taken over.
 func (q *fetchRequest) wellFormed(cur cursor) bool {
 	rows := 0
 	for n := cur.array(1); n > 0 && !cur.bad; n-- {
-		q.topic(&cur)
+		name, _ := q.topic(&cur)
+		q.longName = q.longName || len(name) > metadata.MaxTopicName
 		parts := cur.array(16)
 		for rows += parts; parts > 0 && !cur.bad; parts-- {
 			q.row(&cur)
@@ -191,12 +193,11 @@ func (q *fetchRequest) wellFormed(cur cursor) bool {
 		return false
 	}
 	q.rows = rows
-	q.trailer(cur)
 	q.skipForgotten(&cur, nil)
 	if q.version >= 11 {
 		cur.required()
 	}
-	cur.tags(nil)
+	cur.tags(q.replicaState)
 	return !cur.bad
 }
 
@@ -217,26 +218,12 @@ func (q *fetchRequest) skipForgotten(cur *cursor, forget func(name []byte, id me
 	}
 }
 
-// trailer reads the replica state, which stands in a tagged field at the end since version 15.
-func (q *fetchRequest) trailer(cur cursor) {
-	if q.version < 15 {
-		return
+// replicaState reads who asks, which since version 15 stands in a tagged field.
+func (q *fetchRequest) replicaState(tag uint32, v *cursor) {
+	if q.version >= 15 && tag == 1 {
+		q.replicaID, q.replicaEpoch = v.int32(), v.int64()
+		v.tags(nil)
 	}
-	for n := cur.array(1); n > 0 && !cur.bad; n-- {
-		q.topic(&cur)
-		for parts := cur.array(16); parts > 0 && !cur.bad; parts-- {
-			q.row(&cur)
-		}
-		cur.tags(nil)
-	}
-	q.skipForgotten(&cur, nil)
-	cur.required()
-	cur.tags(func(tag uint32, v *cursor) {
-		if tag == 1 {
-			q.replicaID, q.replicaEpoch = v.int32(), v.int64()
-			v.tags(nil)
-		}
-	})
 }
 
 // mayRead reports whether the request may read a topic; a follower needs CLUSTER_ACTION instead (rule 6.2.1).
@@ -277,6 +264,7 @@ func (r *fetchReply) resolve(row *fetchRow) error {
 	gone := row.p
 	if p != row.p {
 		r.session.rebind(row, p)
+		r.watchAlso(row)
 	}
 	switch {
 	case p != nil:

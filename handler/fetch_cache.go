@@ -87,25 +87,50 @@ func (c *fetchSessions) create(byID, follower bool, who acl.Principal, size int)
 		token: make(chan struct{}, 1), waiter: replica.NewWaiter(), rows: map[rowKey]*fetchRow{},
 	}
 	c.mu.Lock()
-	if c.rows+size > maxSessionRows {
-		c.mu.Unlock()
-		return nil
+	victims, ok := c.rowsLocked(size, limits.FetchSessionAge, now)
+	if ok {
+		var victim *fetchSession
+		if victim, ok = c.roomLocked(s, limits.FetchSessionSlots, limits.FetchSessionAge, now); victim != nil {
+			victims = append(victims, victim)
+		}
 	}
-	victim, ok := c.roomLocked(s, limits.FetchSessionSlots, limits.FetchSessionAge, now)
+	if ok {
+		c.addLocked(s)
+	}
+	c.mu.Unlock()
+	for _, victim := range victims {
+		victim.evict()
+	}
 	if !ok {
-		c.mu.Unlock()
 		return nil
 	}
+	return s
+}
+
+// addLocked gives a session its id and its slot.
+func (c *fetchSessions) addLocked(s *fetchSession) {
 	for s.id == 0 || c.byID[s.id] != nil {
 		s.id = rand.Int32N(1<<31-2) + 1
 	}
 	c.byID[s.id] = s
-	c.rows += size
-	c.mu.Unlock()
-	if victim != nil {
-		victim.evict()
+	c.rows += s.size
+}
+
+// rowsLocked makes room for the rows of a new session: it reports whether there is, and which sessions were taken out
+// for it. Only those make way that nobody has used for the time that age says, as when their clients are gone: else the
+// rows of a few that were left behind would keep everybody from a session, with slots enough.
+func (c *fetchSessions) rowsLocked(size int, age time.Duration, now time.Time) (victims []*fetchSession, ok bool) {
+	if c.rows+size <= maxSessionRows {
+		return nil, true
 	}
-	return s
+	for _, x := range c.byID {
+		if now.Sub(x.used) > age {
+			c.removeLocked(x)
+			c.evictions++
+			victims = append(victims, x)
+		}
+	}
+	return victims, c.rows+size <= maxSessionRows
 }
 
 // evict closes a session that lost its slot, at once if no request uses it; the request that does finds out when it is

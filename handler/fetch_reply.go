@@ -36,7 +36,7 @@ type fetchReply struct {
 
 	timer    *time.Timer
 	deadline time.Time
-	watching bool // the rows of own are watched
+	waiting  bool // it was not answered in stage one
 	ready    []*replica.Watch
 	quota    *quota.Client // nil: no quota
 	wait     time.Duration // for how long the client would have to be held back for the time that its requests took
@@ -62,7 +62,7 @@ const fetchRowSize = 400
 func (r *fetchReply) reset(c *connection, h *wire.Header, q *fetchRequest) {
 	r.svc, r.conn, r.q, r.flex = c.svc, c, *q, h.Flexible
 	r.session, r.later, r.full, r.err = nil, nil, false, nil
-	r.results, r.bytes, r.enough, r.complete, r.watching = r.results[:0], 0, false, false, false
+	r.results, r.bytes, r.enough, r.complete, r.waiting = r.results[:0], 0, false, false, false
 	r.quota, r.wait, r.throttle, r.held = nil, 0, 0, false
 }
 
@@ -111,8 +111,12 @@ func (r *fetchReply) evaluate() {
 	for i, row := range rows {
 		x := &r.results[i]
 		x.row = row
+		had := row.p != nil && row.p.Gone()
 		if x.missing = !r.look(x, left, minOne); x.missing {
-			continue // an error of the metadata ends no wait as long as another row is good (rule 6.4.3)
+			// An error of the metadata begins no answer as long as another row is good (rule 6.4.3), but what goes away while
+			// it is waited for ends the wait (rule 6.4.4).
+			atOnce = atOnce || r.waiting && had
+			continue
 		}
 		good++
 		atOnce = atOnce || x.Err != nil || x.Diverged
@@ -221,6 +225,7 @@ func (r *fetchReply) Wait(stop <-chan struct{}) {
 	if r.complete {
 		return
 	}
+	r.waiting = true
 	r.timer.Reset(time.Until(r.deadline))
 	defer r.timer.Stop()
 	if r.session.rows == nil {
@@ -261,12 +266,16 @@ func (r *fetchReply) beginLater(stop <-chan struct{}) bool {
 
 // watchOwn watches the rows of a request without a session for as long as it waits.
 func (r *fetchReply) watchOwn() {
-	r.watching = true
 	for _, row := range r.own.order {
-		if row.p != nil {
-			row.watch.Owner = row
-			row.p.WatchOnce(&row.watch, r.own.waiter)
-		}
+		r.watchAlso(row)
+	}
+}
+
+// watchAlso is watchOwn for one row, also for one whose partition is found while the request waits.
+func (r *fetchReply) watchAlso(row *fetchRow) {
+	if r.waiting && r.session.rows == nil && row.p != nil {
+		row.watch.Owner = row
+		row.p.WatchOnce(&row.watch, r.own.waiter)
 	}
 }
 

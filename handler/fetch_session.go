@@ -210,7 +210,7 @@ func (r *fetchReply) join(cur *cursor, s *fetchSession) error {
 	}
 	r.session = r.own
 	r.full = true
-	if q.sessionEpoch == 0 {
+	if q.sessionEpoch == 0 && !q.longName { // such a name would be kept, and may be large
 		n := countPartitions(*cur, q)
 		if s := cache.create(q.byID, q.replicaID >= 0, r.conn.session.Principal, n); s != nil {
 			r.session = s
@@ -268,6 +268,9 @@ func (r *fetchReply) resume(cur *cursor, s *fetchSession) error {
 		return nil
 	}
 	r.svc.sessions.resized(s)
+	if q.longName { // as in join: the session ends with this request
+		r.svc.sessions.remove(s)
+	}
 	return nil
 }
 
