@@ -3,6 +3,7 @@ package handler
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,9 +23,14 @@ const (
 // findCoordinatorAPI serves FindCoordinator (key 10, versions 0 to 6; rule 8.2).
 func findCoordinatorAPI(d *Deps) API {
 	creation := newAutoCreation(d)
+	// Clients ask for ever, and their users look here: once is enough, though.
+	unserved := sync.OnceFunc(func() {
+		d.Logger.Warn("a client asks for the coordinator of transactions or of share groups, which this broker does not have yet: " +
+			"it will ask again and again; leave its transactional id out")
+	})
 	checks := []Check{{acl.Group, acl.Describe}, {acl.TransactionalID, acl.Describe}, {acl.Cluster, acl.ClusterAction}}
 	return api(0, 6, checks, func(c *Context, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
-		s := coordinatorSearch{partitionView: partitionView{d: d, c: c, image: d.Metadata.Load()}, creation: creation, kind: req.CoordinatorType}
+		s := coordinatorSearch{partitionView: partitionView{d: d, c: c, image: d.Metadata.Load()}, creation: creation, kind: req.CoordinatorType, unserved: unserved}
 		resp := kmsg.NewPtrFindCoordinatorResponse()
 		if c.Version >= 4 {
 			for _, key := range req.CoordinatorKeys {
@@ -43,6 +49,7 @@ type coordinatorSearch struct {
 	partitionView
 	creation *autoCreation
 	kind     int8
+	unserved func() // told when there is no such coordinator
 }
 
 // row says where the coordinator of one key is. Error rows name no node (rule 8.2.6).
@@ -74,7 +81,8 @@ func (s *coordinatorSearch) find(key string) (*metadata.Broker, *kerr.Error) {
 		if !s.d.allowed(s.c, acl.Describe, acl.TransactionalID, key) {
 			return nil, kerr.TransactionalIDAuthorizationFailed
 		}
-		return nil, kerr.CoordinatorNotAvailable // this broker has none
+		s.unserved()
+		return nil, kerr.CoordinatorNotAvailable
 	case shareCoordinator:
 		if s.c.Version < 6 || !isShareKey(key) {
 			return nil, kerr.InvalidRequest
@@ -82,7 +90,8 @@ func (s *coordinatorSearch) find(key string) (*metadata.Broker, *kerr.Error) {
 		if !s.d.allowed(s.c, acl.ClusterAction, acl.Cluster, acl.ClusterName) {
 			return nil, kerr.ClusterAuthorizationFailed
 		}
-		return nil, kerr.CoordinatorNotAvailable // this broker has none
+		s.unserved()
+		return nil, kerr.CoordinatorNotAvailable
 	}
 	return nil, kerr.InvalidRequest
 }
