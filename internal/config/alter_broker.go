@@ -17,6 +17,9 @@ var threadCounts = []string{
 	"num.replica.fetchers", "log.cleaner.threads",
 }
 
+// connectionCounts are the settings that a file may set to 0, and a running broker may not be given.
+var connectionCounts = []string{"max.connections", "max.connection.creation.rate"}
+
 // AlterBroker checks alterations of this broker's own settings, or of the defaults of all brokers, whose overrides are
 // now. What a value or a key is wrong for wraps INVALID_REQUEST, unlike on topics (seen on Kafka 4.3.1).
 func (s *Store) AlterBroker(clusterDefault bool, now map[string]string, alterations []Alteration) (Changes, error) {
@@ -67,9 +70,6 @@ func (st *state) checkDynamic(name, raw string, clusterDefault bool) error {
 	return st.checkSpecial(name, value(strings.TrimSpace(raw)), clusterDefault)
 }
 
-// minDedupe is the least deduplication buffer of a cleaner thread in bytes.
-const minDedupe = 1 << 20
-
 // checkSpecial knows what the tables cannot say.
 func (st *state) checkSpecial(name string, v value, clusterDefault bool) error {
 	switch {
@@ -79,11 +79,12 @@ func (st *state) checkSpecial(name string, v value, clusterDefault bool) error {
 		}
 	case name == "metric.reporters":
 		return refusal(kerr.InvalidRequest, "kbroker does not load Java classes; read metrics from /metrics")
-	case name == "log.cleaner.dedupe.buffer.size":
-		if v.int64() < minDedupe*max(1, value(st.lookup("log.cleaner.threads")).int64()) {
-			return refusal(kerr.InvalidRequest, "%s: %s is less than 1 MiB for each cleaner thread", name, v)
+	case slices.Contains(connectionCounts, name) && v.int64() == 0:
+		return refusal(kerr.InvalidRequest, "%s: with 0 nobody could connect, to change it back neither", name)
+	case slices.Contains(threadCounts, name):
+		if _, own := st.broker[name]; clusterDefault && own {
+			return nil // which goes on to hold
 		}
-	case slices.Contains(threadCounts, name) && !clusterDefault:
 		now := value(st.lookup(name)).int64()
 		if n := v.int64(); n <= 0 || n > now*maxThreadFactor || float64(n) < math.Floor(float64(now)/maxThreadFactor) {
 			return refusal(kerr.InvalidRequest, "%s: %d is more than twice or less than half of the present %d; change it in steps", name, n, now)

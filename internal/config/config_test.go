@@ -98,6 +98,11 @@ func TestErrors(t *testing.T) {
 		{"controller.quorum.bootstrap.servers=a:9093,b:9093", "server.properties:1: controller.quorum.bootstrap.servers: names 2 servers: this release runs single nodes; name this node only, or leave it out"},
 		{"listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=b:9094", `server.properties:3: controller.quorum.bootstrap.servers: "b:9094" is not the HOST:PORT of a controller listener of this node; this release runs single nodes: leave it out`},
 		{"controller.quorum.bootstrap.servers=localhost:9092", `server.properties:1: controller.quorum.bootstrap.servers: "localhost:9092" is not the HOST:PORT of a controller listener of this node; this release runs single nodes: leave it out`},
+		{"log.retention.hours=0", "server.properties:1: log.retention.hours: is 0, which would delete all records at once; -1 keeps them for ever"},
+		{"log.roll.ms=0", "server.properties:1: log.roll.ms: is 0, and must be at least 1"},
+		{"log.roll.jitter.ms=-2", "server.properties:1: log.roll.jitter.ms: is -2, and cannot be negative"},
+		{"log.cleaner.dedupe.buffer.size=1048576", "server.properties:1: log.cleaner.dedupe.buffer.size: 1048576 is not more than 1 MiB for each of 1 cleaner threads"},
+		{"max.connections.per.ip=0", "server.properties:1: max.connections.per.ip: is 0, so that nobody could connect; name those who may in max.connections.per.ip.overrides"},
 		{"log.dirs=/a,/a", "server.properties:1: log.dirs: /a is there twice"},
 		{"kbroker.http.listeners=8080", `server.properties:1: kbroker.http.listeners: "8080" is not HOST:PORT, such as 127.0.0.1:8080`},
 		{"kbroker.cluster.id=x", `server.properties:1: kbroker.cluster.id: "x" is not an id; it has 22 characters of URL-safe base64`},
@@ -134,6 +139,21 @@ func TestErrors(t *testing.T) {
 	}
 	if _, err := load(t, Sources{Environ: []string{"KAFKA_NUM_PARTITIONS=x"}}); err == nil || !strings.HasPrefix(err.Error(), "KAFKA_NUM_PARTITIONS: num.partitions: ") {
 		t.Errorf("a bad variable gives %v", err)
+	}
+}
+
+// TestTrimmed: what stands around a value in a file is not part of it, of strings neither, as in Kafka (seen on 4.3.1).
+func TestTrimmed(t *testing.T) {
+	s, err := load(t, Sources{File: writeFile(t, "compression.type=gzip \nlog.message.timestamp.type=LogAppendTime\t\nbroker.rack=a b \n"+
+		"listeners=IN://:9092 \nlistener.security.protocol.map=IN:PLAINTEXT \ninter.broker.listener.name=IN \n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := s.Broker(); b.Topic.Compression != CompressionGzip || !b.Topic.LogAppendTime || b.Rack != "a b" || b.InterBroker != "IN" {
+		t.Errorf("compression %v, append time %v, rack %q, listener %q", b.Topic.Compression, b.Topic.LogAppendTime, b.Rack, b.InterBroker)
+	}
+	if topic := s.Topic(map[string]string{"message.timestamp.type": " CreateTime"}); topic.LogAppendTime {
+		t.Error("a topic's value is not trimmed")
 	}
 }
 

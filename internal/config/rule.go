@@ -116,10 +116,10 @@ func (k *Key) Parse(value string) (string, error) {
 	return shown, nil
 }
 
-// canonical returns a value of the key's type in the form in which it is shown. Like Kafka it trims everything but
-// strings.
+// canonical returns a value of the key's type in the form in which it is shown. Like Kafka it trims all that it knows:
+// what a file has behind a value is easily overlooked.
 func (k *Key) canonical(value string) (string, error) {
-	if k.Type == String || k.Type == Unknown {
+	if k.Type == Unknown {
 		return value, nil
 	}
 	value = strings.TrimSpace(value)

@@ -260,7 +260,10 @@ func (l *layers) view() (*Broker, error) {
 	if err := listeners.fill(b); err != nil {
 		return nil, err
 	}
-	return b, b.check()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b, l.checkLimits(b)
 }
 
 // check finds values that their type and rule cannot.
