@@ -36,7 +36,8 @@ type fetchReply struct {
 
 	timer    *time.Timer
 	deadline time.Time
-	waiting  bool // it was not answered in stage one
+	waiting  bool  // it was not answered in stage one
+	parked   int64 // rows that were counted in Service.parkedRows
 	ready    []*replica.Watch
 	quota    *quota.Client // nil: no quota
 	wait     time.Duration // for how long the client would have to be held back for the time that its requests took
@@ -77,6 +78,27 @@ func (r *fetchReply) begin(cur *cursor, s *fetchSession) {
 	}
 	r.authorize()
 	r.evaluate()
+	if !r.complete && r.session == r.own {
+		r.park()
+	}
+}
+
+// maxParkedRows bounds the partitions of all the requests without a session that wait, beyond small ones. Those of one
+// request may take 40 MB, for as long as its client likes.
+const maxParkedRows = 500_000
+
+// park counts a request without a session that is to wait. Where there are too many already it is answered at once, as if
+// its time were over: the client asks again.
+func (r *fetchReply) park() {
+	n := len(r.own.order)
+	if n <= keptResults { // no more than its connection takes anyway
+		return
+	}
+	r.parked = int64(n)
+	if r.svc.parkedRows.Add(r.parked) > maxParkedRows {
+		r.q.maxWait = 0
+		r.evaluate()
+	}
 }
 
 // authorize asks anew what the client may read: a permission that was given or taken back counts from its next request
@@ -325,6 +347,10 @@ func (r *fetchReply) Release() {
 		r.results[i].row = nil
 	}
 	svc := r.svc
+	if r.parked > 0 {
+		svc.parkedRows.Add(-r.parked)
+		r.parked = 0
+	}
 	r.session, r.later, r.rest, r.conn, r.deadline = nil, nil, nil, nil, time.Time{}
 	svc.fetch.p.Put(r)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
+	"github.com/kbroker/kbroker/wire"
 )
 
 // Rules 6.4.4 and 6.5.15: a topic that is deleted ends the fetches that wait for it, also those of other topics, at once.
@@ -73,6 +74,47 @@ func TestParkedFetchOfALaterTopic(t *testing.T) {
 			t.Errorf("%d topics", len(f.Topics))
 		}
 	})
+}
+
+// Fetches without a session do not wait while too many partitions are waited for already: each takes some ten times the
+// bytes that ask for it, for as long as the client likes.
+func TestParkedRowsAreBounded(t *testing.T) {
+	n := newDataNode(t, log.Replicated)
+	id := n.topic("t", 1)
+	c := n.connect()
+	q := fetchFrom(12, "t", id, 1000, 0)
+	q.MaxWaitMillis = 600_000
+	const others = maxParkedRows - 1500
+	n.service.parkedRows.Store(others)
+	var waiting []wire.Reply
+	r, err := c.start(q)
+	if err != nil || r.Done() {
+		t.Fatalf("there is room for 1000 partitions, but they do not wait: %v", err)
+	}
+	waiting = append(waiting, r)
+	few := fetchFrom(12, "t", id, 1, 0)
+	few.MaxWaitMillis = 600_000
+	if r, err := c.start(few); err != nil || r.Done() {
+		t.Errorf("a small request does not wait: %v", err)
+	} else {
+		waiting = append(waiting, r)
+	}
+	if r, err = c.start(q); err != nil || !r.Done() {
+		t.Fatalf("too much waits: %v", err)
+	}
+	if f := c.finish(q, r).(*kmsg.FetchResponse); f.ErrorCode != 0 || len(f.Topics[0].Partitions) != 1000 {
+		t.Errorf("the answer: error %d", f.ErrorCode)
+	}
+	for _, r := range waiting {
+		r.Release()
+	}
+	if got := n.service.parkedRows.Load(); got != others {
+		t.Errorf("%d partitions are counted, want %d", got, others)
+	}
+	if r, err = c.start(q); err != nil || r.Done() {
+		t.Errorf("there is room again, but it does not wait: %v", err)
+	}
+	r.Release()
 }
 
 // A name that no topic can have is answered for, and not kept: a few of them would fill the memory.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -43,7 +44,9 @@ type Service struct {
 	produce  producePool
 	fetch    fetchPool
 	sessions *fetchSessions
-	metrics  Metrics
+	// parkedRows is the partitions of the larger requests without a session that wait (maxParkedRows).
+	parkedRows atomic.Int64
+	metrics    Metrics
 }
 
 // NewService makes a service of the table that d allows.
