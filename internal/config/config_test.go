@@ -103,6 +103,8 @@ func TestErrors(t *testing.T) {
 		{"log.roll.jitter.ms=-2", "server.properties:1: log.roll.jitter.ms: is -2, and cannot be negative"},
 		{"log.cleaner.dedupe.buffer.size=1048576", "server.properties:1: log.cleaner.dedupe.buffer.size: 1048576 is not more than 1 MiB for each of 1 cleaner threads"},
 		{"max.connections.per.ip=0", "server.properties:1: max.connections.per.ip: is 0, so that nobody could connect; name those who may in max.connections.per.ip.overrides"},
+		{"group.consumer.assignors=", "server.properties:1: group.consumer.assignors: names no assignor; write uniform, range or both"},
+		{"group.consumer.assignors=range,org.example.Assignor", `server.properties:1: group.consumer.assignors: kbroker has no assignor "org.example.Assignor" and does not load Java classes; write uniform, range or both`},
 		{"log.dirs=/a,/a", "server.properties:1: log.dirs: /a is there twice"},
 		{"kbroker.http.listeners=8080", `server.properties:1: kbroker.http.listeners: "8080" is not HOST:PORT, such as 127.0.0.1:8080`},
 		{"kbroker.cluster.id=x", `server.properties:1: kbroker.cluster.id: "x" is not an id; it has 22 characters of URL-safe base64`},

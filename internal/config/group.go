@@ -62,6 +62,15 @@ func (p MigrationPolicy) Downgrade() bool { return p == MigrateBothWays || p == 
 
 // check finds what settings of consumer groups say against each other, as Kafka does at its start.
 func (c *ConsumerGroups) check() error {
+	if len(c.Assignors) == 0 {
+		return problem("group.consumer.assignors", "names no assignor; write uniform, range or both")
+	}
+	for _, name := range c.Assignors {
+		if name != "uniform" && name != "range" {
+			return problem("group.consumer.assignors",
+				"kbroker has no assignor %q and does not load Java classes; write uniform, range or both", name)
+		}
+	}
 	for _, x := range []struct {
 		name         string
 		low, v, high time.Duration

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,5 +63,13 @@ func TestGroupContradictions(t *testing.T) {
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s:\n got %v\nwant %s", c.options, err, c.want)
 		}
+	}
+}
+
+// TestAssignorClasses: files of older releases of Kafka name the assignors by their classes.
+func TestAssignorClasses(t *testing.T) {
+	s := open(t, "group.consumer.assignors=org.apache.kafka.coordinator.group.assignor.RangeAssignor, org.apache.kafka.coordinator.group.assignor.UniformAssignor")
+	if got := s.Broker().Groups.Consumer.Assignors; !slices.Equal(got, []string{"range", "uniform"}) {
+		t.Errorf("got %v", got)
 	}
 }

@@ -117,7 +117,7 @@ var brokerSetters = map[string]func(*Broker, value){
 	"group.max.session.timeout.ms":              func(b *Broker, v value) { b.Groups.MaxSessionTimeout = v.millis() },
 	"group.max.size":                            func(b *Broker, v value) { b.Groups.MaxSize = v.int() },
 
-	"group.consumer.assignors":                  func(b *Broker, v value) { b.Groups.Consumer.Assignors = v.list() },
+	"group.consumer.assignors":                  func(b *Broker, v value) { b.Groups.Consumer.Assignors = v.assignors() },
 	"group.consumer.max.size":                   func(b *Broker, v value) { b.Groups.Consumer.MaxSize = v.int() },
 	"group.consumer.migration.policy":           func(b *Broker, v value) { b.Groups.Consumer.Migration = v.migration() },
 	"group.consumer.regex.refresh.interval.ms":  func(b *Broker, v value) { b.Groups.Consumer.RegexRefresh = v.millis() },

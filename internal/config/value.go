@@ -59,6 +59,23 @@ func (v value) compression() Compression {
 	return CompressionProducer
 }
 
+// assignorClasses are the names of Kafka's classes for the assignors that there are: a list may have either.
+var assignorClasses = map[string]string{
+	"org.apache.kafka.coordinator.group.assignor.UniformAssignor": "uniform",
+	"org.apache.kafka.coordinator.group.assignor.RangeAssignor":   "range",
+}
+
+// assignors are the names of assignors. What is none is left for ConsumerGroups.check to refuse.
+func (v value) assignors() []string {
+	names := v.list()
+	for i, name := range names {
+		if short, ok := assignorClasses[name]; ok {
+			names[i] = short
+		}
+	}
+	return names
+}
+
 func (v value) durability() Durability {
 	if v == "replicated" {
 		return Replicated
