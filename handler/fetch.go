@@ -119,7 +119,14 @@ func (c *connection) startFetch(h *wire.Header, body []byte) (wire.Reply, error)
 		r.later, r.rest = s, bytes.Clone(cur.b)
 		return r, nil
 	}
+	began := false
+	defer func() {
+		if !began { // a panic: the connection never gets the reply that it would release
+			r.Release()
+		}
+	}()
 	r.begin(&cur, s)
+	began = true
 	return r, nil
 }
 

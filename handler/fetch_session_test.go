@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kbroker/kbroker/internal/security/acl"
 	"github.com/kbroker/kbroker/log"
 	"github.com/kbroker/kbroker/log/record"
 	"github.com/kbroker/kbroker/metadata"
@@ -113,6 +114,43 @@ func TestParkedRowsAreBounded(t *testing.T) {
 	}
 	if r, err = c.start(q); err != nil || r.Done() {
 		t.Errorf("there is room again, but it does not wait: %v", err)
+	}
+	r.Release()
+}
+
+// panicky is an Authorizer that panics when it is asked about a topic called bad.
+type panicky struct{ acl.AllowAll }
+
+func (p panicky) Allowed(q *acl.Request) bool {
+	if q.Name == "bad" {
+		panic("asked for a panic")
+	}
+	return p.AllowAll.Allowed(q)
+}
+
+// A request that panics ends its connection; what it used is free for others, also its session.
+func TestPanickingFetch(t *testing.T) {
+	n := newDataNode(t, log.Replicated)
+	id := n.topic("t", 1)
+	n.deps.Authorizer = panicky{}
+	c := n.connect()
+	open := fetchFrom(12, "t", id, 1, 0)
+	open.SessionEpoch = 0
+	session := c.ask(open).(*kmsg.FetchResponse).SessionID
+	bad := poll(session, 1)
+	bad.Topics = fetchFrom(12, "bad", id, 1, 0).Topics
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_, _ = c.start(bad)
+	}()
+	open.SessionID = session // the client begins anew
+	r, err := n.connect().start(open)
+	if err != nil || !r.Done() {
+		t.Fatalf("the session is still used: %v", err)
 	}
 	r.Release()
 }
