@@ -328,7 +328,7 @@ func (c *conn) reserve(g *grant, n int) bool {
 	ok := c.srv.memory.take(g, int64(n), c.stop)
 	c.progress.Add(1)
 	c.inFrame.Store(true)
-	c.owed = stallBytes
+	c.owes(g)
 	return ok
 }
 

@@ -113,6 +113,28 @@ func TestTrickledFrame(t *testing.T) {
 	})
 }
 
+// TestTrickledMemory: the more memory a frame holds the faster it has to come, also when all of it was given at once to a
+// peer that has sent as much before.
+func TestTrickledMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dial := startSim(t, &echo{}, Limits{Stall: 30 * time.Second, Idle: time.Hour})
+		c := dial("client")
+		f := frame(1, "n"+strings.Repeat("t", 8<<20))
+		c.Write(f)
+		c.Write(f[:smallRead])
+		began := time.Now()
+		for i := smallRead; i < len(f); i += stallBytes + 1 {
+			time.Sleep(20 * time.Second)
+			if _, err := c.Write(f[i:min(i+stallBytes+1, len(f))]); err != nil {
+				break
+			}
+		}
+		if d := time.Since(began); d > 20*time.Minute || s.Stats().Stalled.Load() != 1 {
+			t.Errorf("it held 8 MiB for %v", d)
+		}
+	})
+}
+
 // TestStarvedFrame: a peer that waits for memory because others hold it is not the one that stands still.
 func TestStarvedFrame(t *testing.T) {
 	s, dial := start(t, &echo{}, Limits{Memory: 1 << 20, Stall: time.Second, Idle: time.Minute})

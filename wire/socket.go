@@ -87,9 +87,17 @@ func (p portable) section(c *conn, s Section) error {
 	return nil
 }
 
-// stallBytes is how much of a large frame has to arrive within Limits.Stall. Such a frame holds memory that others wait
-// for: a peer that sends a byte now and then would hold it for ever.
-const stallBytes = 16 << 10
+// How much of a large frame has to arrive within Limits.Stall: stallBytes, and one of stallParts of the memory that it
+// holds. Others wait for that: a peer that sends a byte now and then would hold it for ever, and one that has sent a frame
+// of 100 MiB before holds as much for the next one from its first bytes on. By default a frame has 10 minutes, far more
+// than a client waits for its answer.
+const (
+	stallBytes = 16 << 10
+	stallParts = 20
+)
+
+// owes sets what has to arrive next of the large frame that g is for.
+func (c *conn) owes(g *grant) { c.owed = max(stallBytes, int(g.n/stallParts)) }
 
 // moved counts received bytes, sent counts sent ones; both are progress for the janitor.
 func (c *conn) moved(n int) {
@@ -98,7 +106,7 @@ func (c *conn) moved(n int) {
 		if c.owed -= n; c.owed > 0 {
 			return
 		}
-		c.owed = stallBytes
+		c.owes(&c.held.grant)
 	}
 	c.progress.Add(1)
 }
