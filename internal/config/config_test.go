@@ -103,6 +103,8 @@ func TestErrors(t *testing.T) {
 		{"log.roll.jitter.ms=-2", "server.properties:1: log.roll.jitter.ms: is -2, and cannot be negative"},
 		{"log.cleaner.dedupe.buffer.size=1048576", "server.properties:1: log.cleaner.dedupe.buffer.size: 1048576 is not more than 1 MiB for each of 1 cleaner threads"},
 		{"max.connections.per.ip=0", "server.properties:1: max.connections.per.ip: is 0, so that nobody could connect; name those who may in max.connections.per.ip.overrides"},
+		{"log.cleaner.threads=0", "server.properties:1: log.cleaner.threads: is 0, and must be at least 1; log.cleaner.enable=false compacts nothing"},
+		{"listeners=PLAINTEXT://a b:9092", `server.properties:1: listeners: "PLAINTEXT://a b:9092" is not NAME://HOST:PORT, such as PLAINTEXT://localhost:9092`},
 		{"group.consumer.assignors=", "server.properties:1: group.consumer.assignors: names no assignor; write uniform, range or both"},
 		{"group.consumer.assignors=range,org.example.Assignor", `server.properties:1: group.consumer.assignors: kbroker has no assignor "org.example.Assignor" and does not load Java classes; write uniform, range or both`},
 		{"log.dirs=/a,/a", "server.properties:1: log.dirs: /a is there twice"},

@@ -14,7 +14,9 @@ func (l *layers) checkLimits(b *Broker) error {
 		return problem(l.supplier("segment.jitter.ms"), "is %d, and cannot be negative", t.SegmentJitterMillis)
 	case t.RetentionMillis == 0:
 		return problem(l.supplier("retention.ms"), "is 0, which would delete all records at once; -1 keeps them for ever")
-	case b.Log.CleanerDedupeBytes/max(1, int64(b.Log.CleanerThreads)) <= minDedupe:
+	case b.Log.CleanerThreads == 0:
+		return problem("log.cleaner.threads", "is 0, and must be at least 1; log.cleaner.enable=false compacts nothing")
+	case b.Log.CleanerDedupeBytes/int64(b.Log.CleanerThreads) <= minDedupe:
 		return problem("log.cleaner.dedupe.buffer.size", "%d is not more than 1 MiB for each of %d cleaner threads",
 			b.Log.CleanerDedupeBytes, b.Log.CleanerThreads)
 	case b.Network.MaxPerIP == 0 && len(b.Network.PerIP) == 0:

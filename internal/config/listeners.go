@@ -4,23 +4,25 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
+// endpoint is NAME://HOST:PORT. An IPv6 address may stand in brackets or without, as in Kafka: the port is what follows
+// the last colon.
+var endpoint = regexp.MustCompile(`^([^:/]+)://\[?([0-9a-zA-Z\-%._:]*?)\]?:([^:]*)$`)
+
 // parseEndpoints reads NAME://HOST:PORT elements. Names are upper case wherever they appear, as Kafka compares them.
 func parseEndpoints(list string) ([]Endpoint, error) {
 	var all []Endpoint
 	for _, text := range splitList(list) {
-		name, address, ok := strings.Cut(text, "://")
-		if !ok || name == "" {
+		m := endpoint.FindStringSubmatch(text)
+		if m == nil {
 			return nil, fmt.Errorf("%q is not NAME://HOST:PORT, such as PLAINTEXT://localhost:9092", text)
 		}
-		host, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, fmt.Errorf("%q is not NAME://HOST:PORT, such as PLAINTEXT://localhost:9092", text)
-		}
+		name, host, port := m[1], m[2], m[3]
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil {
 			return nil, fmt.Errorf("%q has the port %q; allowed: 0 to 65535", text, port)

@@ -162,6 +162,9 @@ func TestListeners(t *testing.T) {
 		"security.inter.broker.protocol=PLAINTEXT").Broker(); b.InterBroker != "A" {
 		t.Errorf("the inter-broker listener is %s", b.InterBroker)
 	}
+	if l := open(t, "listeners=PLAINTEXT://fe80::1%eth0:9092", "advertised.listeners=PLAINTEXT://::1:9092").Broker(); l.Listeners[0].Host != "fe80::1%eth0" || l.Advertised[0].Host != "::1" {
+		t.Errorf("without brackets: %v, %v", l.Listeners, l.Advertised)
+	}
 	for _, c := range []struct{ options, want string }{
 		{"listeners=localhost:9092", `-o: listeners: "localhost:9092" is not NAME://HOST:PORT, such as PLAINTEXT://localhost:9092`},
 		{"listeners=PLAINTEXT://localhost", `-o: listeners: "PLAINTEXT://localhost" is not NAME://HOST:PORT, such as PLAINTEXT://localhost:9092`},
