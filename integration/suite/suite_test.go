@@ -130,3 +130,19 @@ func TestChoose(t *testing.T) {
 		t.Error("an unknown step was taken")
 	}
 }
+
+func TestDeadlineFault(t *testing.T) {
+	fault := "fuzz: elapsed: 6s, execs: 100 (0/sec)\n--- FAIL: FuzzA (6.03s)\n    context deadline exceeded\nFAIL\n"
+	if !deadlineFault([]byte(fault)) {
+		t.Error("a deadline counts as a failure")
+	}
+	for _, out := range []string{
+		"--- FAIL: FuzzA (1s)\n    a_test.go:1: wrong\n    Failing input written to testdata/fuzz/FuzzA/1\nFAIL\n",
+		"--- FAIL: FuzzA (1s)\n    fuzzing process hung or terminated unexpectedly: exit status 2\n    Failing input written to x\n    context deadline exceeded\n",
+		"a.go:3: undefined: x\nFAIL p [build failed]\n",
+	} {
+		if deadlineFault([]byte(out)) {
+			t.Errorf("no failure: %q", out)
+		}
+	}
+}

@@ -83,7 +83,7 @@ func (p *Pacer) Stop() {
 
 // sentinel is unreachable at once, so that the next collection finds it. It has a pointer: objects without one may be
 // allocated together with others, and live as long as those.
-type sentinel struct{ self *sentinel }
+type sentinel struct{ _ *sentinel }
 
 // watch has collected called after the next collection. A ticker would wake a broker that has nothing to do.
 func (p *Pacer) watch() { runtime.AddCleanup(&sentinel{}, (*Pacer).collected, p) }
