@@ -51,6 +51,7 @@ type rowResult struct {
 	row     *fetchRow
 	include bool
 	missing bool // there was no partition to ask
+	lost    bool // it went while the request waited for it
 	replica.FetchResult
 }
 
@@ -134,10 +135,12 @@ func (r *fetchReply) evaluate() {
 		x := &r.results[i]
 		x.row = row
 		had := row.p != nil && row.p.Gone()
-		if x.missing = !r.look(x, left, minOne); x.missing {
+		x.missing = !r.look(x, left, minOne)
+		x.lost = x.missing && had && r.waiting
+		if x.missing {
 			// An error of the metadata begins no answer as long as another row is good (rule 6.4.3), but what goes away while
 			// it is waited for ends the wait (rule 6.4.4).
-			atOnce = atOnce || r.waiting && had
+			atOnce = atOnce || x.lost
 			continue
 		}
 		good++
@@ -223,7 +226,7 @@ func missingLast(a, b rowResult) int { return a.rank() - b.rank() }
 
 func (x *rowResult) rank() int {
 	switch {
-	case !x.missing:
+	case !x.missing || x.lost: // one that was there when the request came keeps its place
 		return 0
 	case x.Err == kerr.UnknownTopicID:
 		return 1

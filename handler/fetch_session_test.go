@@ -23,8 +23,8 @@ func TestParkedFetchOfADeletedTopic(t *testing.T) {
 			n := newDataNode(t, log.Replicated)
 			stays, goes := n.topic("stays", 1), n.topic("goes", 1)
 			c := n.connect()
-			q := fetchFrom(12, "stays", stays, 1, 0)
-			q.Topics = append(q.Topics, fetchFrom(12, "goes", goes, 1, 0).Topics...)
+			q := fetchFrom(12, "goes", goes, 1, 0)
+			q.Topics = append(q.Topics, fetchFrom(12, "stays", stays, 1, 0).Topics...)
 			q.SessionEpoch, q.MaxWaitMillis = sessionEpoch, 60_000
 			began := time.Now()
 			r, err := c.start(q)
@@ -39,7 +39,7 @@ func TestParkedFetchOfADeletedTopic(t *testing.T) {
 			if d := time.Since(began); d != 0 {
 				t.Errorf("session epoch %d: it waited for %v", sessionEpoch, d)
 			}
-			if len(f.Topics) != 2 || f.Topics[1].Topic != "goes" || f.Topics[1].Partitions[0].ErrorCode != kerr.UnknownTopicOrPartition.Code {
+			if len(f.Topics) != 2 || f.Topics[0].Topic != "goes" || f.Topics[0].Partitions[0].ErrorCode != kerr.UnknownTopicOrPartition.Code {
 				t.Errorf("session epoch %d: %+v", sessionEpoch, f.Topics)
 			}
 		}
